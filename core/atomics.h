@@ -1,0 +1,60 @@
+/* Every atomic access of the core, by the name of its order site.
+ *
+ * A site is one place where memory is ordered, or on purpose is not. Its order stands here and nowhere else, with the
+ * site it pairs with; the code names the site. The accesses come with a field's `_Atomic` type, so an access that went
+ * around this header would be sequentially consistent, never weaker.
+ *
+ * Signal safety: all of these are lock-free on the supported platforms (checked below), so they may be used anywhere.
+ */
+#ifndef SPPROF_ATOMICS_H
+#define SPPROF_ATOMICS_H
+
+#include <stdatomic.h>
+
+_Static_assert(ATOMIC_INT_LOCK_FREE == 2 && ATOMIC_LONG_LOCK_FREE == 2 && ATOMIC_LLONG_LOCK_FREE == 2,
+               "a signal handler needs lock-free atomics");
+
+/* ring.c: a record's words are written before the head that announces them is ... */
+#define ORDER_ring_publish memory_order_release /* pairs with ring_observe */
+#define ORDER_ring_observe memory_order_acquire /* pairs with ring_publish */
+/* ... and the consumer has copied a record out before the tail that gives its words back is written. */
+#define ORDER_ring_release memory_order_release /* pairs with ring_reserve */
+#define ORDER_ring_reserve memory_order_acquire /* pairs with ring_release */
+#define ORDER_ring_own memory_order_relaxed     /* a side reads the counter that only it writes: no pair */
+
+/* counters.c: the outcome of a tick is counted after the tick; a reader looks at the outcomes first. */
+#define ORDER_counter_own memory_order_relaxed      /* the one writer reads or begins: no pair */
+#define ORDER_counter_outcome memory_order_release  /* pairs with counter_snapshot */
+#define ORDER_counter_snapshot memory_order_acquire /* pairs with counter_outcome */
+#define ORDER_counter_shared memory_order_relaxed   /* counters with many writers: only the sum matters, no pair */
+
+/* handler.c and ordinary/session.c: the stop handshake. Each side writes its own flag, then reads the other's; at least
+ * one must see the other, which acquire and release cannot promise: all four are sequentially consistent. */
+#define ORDER_enter_raise memory_order_seq_cst   /* pairs with quiesce_check */
+#define ORDER_enter_check memory_order_seq_cst   /* pairs with active_write */
+#define ORDER_active_write memory_order_seq_cst  /* pairs with enter_check; also publishes the session's constants */
+#define ORDER_quiesce_check memory_order_seq_cst /* pairs with enter_raise and with leave */
+#define ORDER_leave memory_order_release         /* pairs with quiesce_check: what the handler did is done */
+#define ORDER_active_peek memory_order_relaxed   /* an answer that may be old when it arrives: no pair */
+
+/* handler.h, slot table: a slot's fields are written before its place in the table and its generation are. */
+#define ORDER_slot_publish memory_order_release     /* pairs with slot_find */
+#define ORDER_slot_find memory_order_acquire        /* pairs with slot_publish */
+#define ORDER_slot_retire memory_order_seq_cst      /* pairs with enter_generation, as active_write with enter_check */
+#define ORDER_enter_generation memory_order_seq_cst /* pairs with slot_retire */
+#define ORDER_state_update memory_order_relaxed /* the thread state's address alone; what it points to is validated */
+
+/* handler.c: deaths of code objects. The interpreter itself orders a death after the last use of the object. */
+#define ORDER_generation_advance memory_order_acq_rel /* pairs with generation_read */
+#define ORDER_generation_read memory_order_acquire    /* pairs with generation_advance */
+
+/* signals.c: a disposition is written whole before the pointer to it is. */
+#define ORDER_disposition_publish memory_order_release /* pairs with disposition_find */
+#define ORDER_disposition_find memory_order_acquire    /* pairs with disposition_publish */
+
+#define atomic_read(site, object) atomic_load_explicit((object), ORDER_##site)
+#define atomic_write(site, object, value) atomic_store_explicit((object), (value), ORDER_##site)
+#define atomic_add(site, object, value) atomic_fetch_add_explicit((object), (value), ORDER_##site)
+#define atomic_subtract(site, object, value) atomic_fetch_sub_explicit((object), (value), ORDER_##site)
+
+#endif

@@ -1,0 +1,123 @@
+#define _GNU_SOURCE /* register names */
+#include "handler.h"
+
+#include <errno.h>
+#include <time.h>
+#include <ucontext.h>
+
+#include "atomics.h"
+#include "signals.h"
+
+struct sampler sampler;
+uint32_t tick_cookie;
+
+#if defined(__x86_64__)
+#define STACK_POINTER(context) ((context)->uc_mcontext.gregs[REG_RSP])
+#define RED_ZONE 128 /* bytes below the stack pointer that a function may use (System V ABI) */
+#elif defined(__aarch64__)
+#define STACK_POINTER(context) ((context)->uc_mcontext.sp)
+#define RED_ZONE 0
+#endif
+
+static uint64_t now(void) {
+    struct timespec time;
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    return (uint64_t)time.tv_sec * 1000000000u + (uint64_t)time.tv_nsec;
+}
+
+/* The first address past the C stack that `stack_low` is in. Every thread but the initial one has its descriptor there;
+ * that of the initial one lies below all stacks. */
+static uintptr_t stack_high_of(const struct slot *slot, uintptr_t stack_low) {
+    return stack_low < slot->thread_id ? slot->thread_id : sampler.main_stack_high;
+}
+
+/* Walks and records; the verdict is the tick's outcome. */
+static enum spprof_reason take_sample(struct slot *slot, uint32_t weight, uintptr_t stack_low, struct reader reader) {
+    struct record *record = slot->scratch;
+    /* Read before the walk: an object on this thread's own stack cannot die before the walk is over. */
+    uint64_t generation = atomic_read(generation_read, &sampler.deaths);
+    struct walk walk = {
+        .layout = &sampler.layout,
+        .reader = reader,
+        .code_type = sampler.code_type,
+        .thread_state = atomic_read(state_update, &slot->thread_state),
+        .tid = (uint64_t)slot->tid,
+        .stack_low = stack_low,
+        .stack_high = stack_high_of(slot, stack_low),
+        .frames = record->frames,
+        .max_depth = sampler.max_depth,
+    };
+    enum spprof_reason outcome = walk_thread(&walk);
+    if (outcome != SPPROF_CAPTURED)
+        return outcome;
+    record->head = (struct record_head){
+        .time = now(),
+        .thread = slot->thread,
+        .generation = generation,
+        .tid = slot->tid,
+        .weight = weight,
+        .flags = walk.flags,
+        .depth = walk.depth,
+    };
+    bool pushed = ring_push(&slot->ring, (const uint64_t *)record, RECORD_WORDS(walk.depth));
+    return pushed ? SPPROF_CAPTURED : SPPROF_RING_FULL;
+}
+
+void handler_tick(struct slot *slot, uint32_t weight, uintptr_t stack_low, struct reader reader) {
+    counters_begin(&slot->counters, weight);
+    if (reader.through != NULL)
+        counters_unguarded(&slot->counters, weight);
+    counters_end(&slot->counters, weight, take_sample(slot, weight, stack_low, reader));
+}
+
+/* Guarded loads need our fault handler installed and the fault signals not blocked in the interrupted thread: a fault
+ * while they are is fatal. */
+static struct reader choose_reader(const ucontext_t *context) {
+    bool guarded = !sigismember(&context->uc_sigmask, SIGSEGV) && !sigismember(&context->uc_sigmask, SIGBUS) &&
+                   signals_installed(SIGSEGV, handler_on_fault) && signals_installed(SIGBUS, handler_on_fault);
+    return guarded ? (struct reader){0} : (struct reader){.through = read_by_syscall};
+}
+
+/* The slot's side of the stop handshake: raise `inside`, then look whether the session and the slot are still what the
+ * signal was sent for. The other side takes those away first and looks at `inside` afterwards (session.c). */
+static bool enter(struct slot *slot, uint32_t generation) {
+    atomic_add(enter_raise, &slot->inside, 1);
+    return atomic_read(enter_check, &sampler.active) &&
+           (atomic_read(enter_generation, &slot->generation) & 0xffff) == generation;
+}
+
+static void leave(struct slot *slot) { atomic_subtract(leave, &slot->inside, 1); }
+
+static void on_tick(uint64_t value, uint32_t weight, const ucontext_t *context) {
+    uint32_t number = value & 0xffff;
+    struct slot *slot = number < SLOTS_MAX ? atomic_read(slot_find, &sampler.slots[number]) : NULL;
+    if (slot == NULL) {
+        counters_stray(&sampler.strays, weight, SPPROF_NO_THREAD_STATE);
+        return;
+    }
+    if (enter(slot, value >> 16 & 0xffff)) {
+        handler_tick(slot, weight, (uintptr_t)STACK_POINTER(context) - RED_ZONE, choose_reader(context));
+    } else {
+        bool active = atomic_read(active_peek, &sampler.active);
+        counters_stray(&sampler.strays, weight, active ? SPPROF_NO_THREAD_STATE : SPPROF_BUSY);
+    }
+    leave(slot);
+}
+
+void handler_on_profile_signal(int signal, siginfo_t *info, void *ucontext) {
+    int saved = errno;
+    uint64_t value = (uintptr_t)info->si_value.sival_ptr;
+    if (info->si_code == SI_TIMER && value >> 32 == tick_cookie)
+        on_tick(value, 1 + (uint32_t)info->si_overrun, ucontext);
+    else
+        signals_chain(signal, info, ucontext);
+    errno = saved;
+}
+
+void handler_on_fault(int signal, siginfo_t *info, void *ucontext) {
+    if (load_recover(ucontext))
+        return;
+    int saved = errno;
+    signals_chain(signal, info, ucontext);
+    errno = saved;
+}

@@ -1,0 +1,94 @@
+/* The SIGPROF handler, and what it shares with the session that runs it.
+ *
+ * Every sampled thread has a slot: its counters, its ring, and the thread state that it is known by. A timer's signal
+ * carries the slot's number and generation, so the handler needs no thread-local storage, and a signal that comes late
+ * (for a slot that has changed hands, or for a session that has ended) is told from a current one.
+ *
+ * Slots and their table live as long as the process: a late handler always finds memory that is still a slot. What a
+ * slot points to (ring words, scratch) may go once its generation has moved on and `inside` was seen to be 0.
+ */
+#ifndef SPPROF_HANDLER_H
+#define SPPROF_HANDLER_H
+
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "counters.h"
+#include "layout.h"
+#include "ring.h"
+#include "walk.h"
+
+/* Threads that can be sampled at once. */
+#define SLOTS_MAX 16384
+
+/* A captured stack as it stands in a ring: this head, then `depth` walk_frames. All of whole words. */
+struct record_head {
+    uint64_t time;       /* CLOCK_MONOTONIC, nanoseconds */
+    uint64_t thread;     /* the thread's number in the session */
+    uint64_t generation; /* deaths of code objects before the walk */
+    int32_t tid;
+    uint32_t weight;
+    uint32_t flags;
+    uint32_t depth;
+};
+
+struct record {
+    struct record_head head;
+    struct walk_frame frames[];
+};
+
+#define RECORD_WORDS(depth) ((uint32_t)((sizeof(struct record_head) + (depth) * sizeof(struct walk_frame)) / 8))
+
+struct slot {
+    /* The session writes these while no timer of the slot exists; the handler reads them. */
+    uint64_t thread;        /* number within the session */
+    int32_t tid;            /* the kernel's id of the thread */
+    uintptr_t thread_id;    /* pthread_t: libc keeps a thread's descriptor just past the end of its stack */
+    struct record *scratch; /* room for max_depth frames: the handler's own */
+
+    _Atomic uintptr_t thread_state; /* the session writes, the handler reads and validates */
+    _Atomic uint32_t generation;    /* which tenant the slot has; the session writes, the handler compares */
+    _Atomic uint32_t inside;        /* handlers that are in the slot; they write, the session waits for 0 */
+
+    struct ring ring;         /* producer: the handler; consumer: whoever holds the drain lock */
+    struct counters counters; /* writer: the handler */
+};
+
+/* What a handler needs to know of the session. */
+struct sampler {
+    _Atomic bool active; /* the session writes, handlers read: the stop handshake */
+
+    /* Constant while `active`. */
+    struct layout layout;
+    uintptr_t code_type;
+    uint32_t max_depth;
+    uintptr_t main_stack_high; /* first address past the initial thread's stack */
+
+    _Atomic(struct slot *) slots[SLOTS_MAX]; /* the session fills in, never takes out */
+    struct stray_counters strays;            /* ticks that no slot is to be charged for */
+    _Atomic uint64_t deaths;                 /* of code objects: the generation that samples carry */
+};
+
+extern struct sampler sampler;
+
+/* The signal's value: a number drawn at random for this process, so that only our timers' signals are taken for ours,
+ * the slot's generation and its number. Set once, before the handler is installed. */
+extern uint32_t tick_cookie;
+
+static inline uint64_t tick_value(uint32_t slot, uint32_t generation) {
+    return (uint64_t)tick_cookie << 32 | (uint64_t)(generation & 0xffff) << 16 | slot;
+}
+
+/* The handler of SIGPROF: takes the ticks of our timers, hands every other signal to its former owner. */
+void handler_on_profile_signal(int signal, siginfo_t *info, void *ucontext);
+
+/* The handler of SIGSEGV and SIGBUS: recovers guarded loads, hands every other fault to its former owner. */
+void handler_on_fault(int signal, siginfo_t *info, void *ucontext);
+
+/* Takes one tick for `slot` on the calling thread. `stack_low` is the lowest address of its C stack in use. The walk
+ * reads through `reader`. */
+void handler_tick(struct slot *slot, uint32_t weight, uintptr_t stack_low, struct reader reader);
+
+#endif

@@ -1,0 +1,141 @@
+/* spprof: the race-safety core of a sampling profiler for CPython on Linux (x86-64, aarch64).
+ *
+ * Samples the Python stacks of a running CPython (3.13, 3.14, 3.15; with the GIL or free-threaded) and gives, for each
+ * tick of a clock, either one whole stack or one reason why there is none. It never stops a thread, takes no lock and
+ * calls no Python API while it looks. Needs no Python.h: where CPython keeps what is read from the interpreter's own
+ * table of offsets.
+ *
+ * One session at a time in a process. Unless a function says otherwise, it may be called from any thread, must not be
+ * called from a signal handler, and returns 0 or a negative errno value; `spprof_error` then has the sentence to print.
+ */
+#ifndef SPPROF_H
+#define SPPROF_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define SPPROF_VERSION "0.1.0"
+
+/* Why a tick gave no sample. The names (`spprof_reason_name`) are the same in statistics, tests and specifications. */
+enum spprof_reason {
+    SPPROF_CAPTURED = 0,    /* no drop: the tick became a sample */
+    SPPROF_BOUNDS,          /* a pointer outside the memory that its kind of object can live in */
+    SPPROF_ALIGNMENT,       /* a pointer that is not aligned as its kind of object is */
+    SPPROF_TYPE,            /* an executable that is not a code object */
+    SPPROF_OWNER,           /* a frame whose owner no frame of a running chain can have */
+    SPPROF_PROGRESS,        /* a frame that lies on the wrong side of the one it was reached from */
+    SPPROF_CYCLE,           /* a chain that comes back to a frame it has passed */
+    SPPROF_FAULT,           /* memory that could not be read */
+    SPPROF_CODE_RANGE,      /* an instruction pointer outside its code object's instructions */
+    SPPROF_TORN,            /* the stack changed while it was read */
+    SPPROF_INCOMPLETE,      /* a chain that does not end at the thread's root */
+    SPPROF_DETACHED,        /* the thread has given up the thread state it was known by */
+    SPPROF_NO_THREAD_STATE, /* a tick for a thread that no thread state is known of */
+    SPPROF_RING_FULL,       /* no room in the thread's ring: the drain fell behind */
+    SPPROF_BUSY,            /* a tick that came while the session was being stopped */
+    SPPROF_REASONS          /* how many there are */
+};
+
+/* The reason's name ("bounds", "ring_full", ...); "captured" for SPPROF_CAPTURED, NULL outside the enum. Static
+ * storage. Async-signal-safe. */
+const char *spprof_reason_name(enum spprof_reason reason);
+
+/* One frame of a captured stack. */
+struct spprof_frame {
+    uint64_t code;        /* address of the code object: alive when the sample was taken, maybe not any more */
+    uint64_t generation;  /* how many deaths `spprof_code_died` had been told of then: with `code`, names one object */
+    uint32_t instruction; /* index of the current instruction, in code units of 2 bytes from the code's start */
+    int32_t first_line;   /* the code object's first line */
+};
+
+enum spprof_sample_flag {
+    SPPROF_SAMPLE_DETACHED = 1,  /* the thread was inside C code, its thread state detached */
+    SPPROF_SAMPLE_TRUNCATED = 2, /* deeper than max_depth: the innermost frames are here, the outer ones are not */
+};
+
+/* One captured stack. Valid during the call it is passed to. */
+struct spprof_sample {
+    uint64_t time;                     /* CLOCK_MONOTONIC, nanoseconds */
+    uint64_t thread;                   /* number of the thread within the session, from 0 in order of discovery */
+    int32_t tid;                       /* the kernel's thread id */
+    uint32_t weight;                   /* ticks that this sample stands for: 1 + timer overruns */
+    uint32_t flags;                    /* enum spprof_sample_flag */
+    uint32_t depth;                    /* frames that follow; 0 where the thread had no Python frame */
+    const struct spprof_frame *frames; /* innermost first */
+};
+
+typedef void spprof_sample_function(void *context, const struct spprof_sample *sample);
+
+struct spprof_config {
+    uint64_t interval;   /* nanoseconds of a thread's CPU time between ticks, 100,000 to 10,000,000,000 */
+    uint32_t max_depth;  /* frames kept of one stack, 1 to 4096; 0 means 1024 */
+    uint32_t ring_bytes; /* ring of each thread, power of two, 4096 to 16 MiB; 0 means 65536 or more, by max_depth */
+    /* Where the interpreter is. NULL means: found by name among the symbols of the process. */
+    const void *runtime;   /* &_PyRuntime */
+    const void *code_type; /* &PyCode_Type */
+    /* The thread state of the caller (PyThreadState_Get()); its interpreter is the one that is sampled. */
+    const void *thread_state;
+    /* Takes the samples: called on the session's own thread, once an interval or every 1 to 10 ms, and from
+     * spprof_stop; never from a signal handler and never twice at once. It must not call spprof_start, _stop or _drain.
+     * NULL means: samples wait in their rings for spprof_drain. */
+    spprof_sample_function *sink;
+    void *sink_context;
+    /* Told from time to time, on the sink's thread, that every sample whose generation is below `generation` has been
+     * handed over: what was kept for older ones (names of code objects that died) may go. May be NULL. */
+    void (*caught_up)(void *context, uint64_t generation);
+};
+
+/* Starts sampling every thread of the interpreter, those born later too. Needs no Python API lock, but `thread_state`
+ * must stay alive during the call. Errors: -EBUSY a session is active; -EINVAL a bad configuration or an interpreter
+ * whose offsets table is not understood; -ENOTSUP an unsupported platform; -ENOMEM, -EAGAIN no memory, thread or timer.
+ * After an error nothing is left running. */
+int spprof_start(const struct spprof_config *config);
+
+/* Stops: when it returns no handler of the session runs, none of its timers exists, and every sample has gone to the
+ * sink. With no sink, samples stay for spprof_drain until the next start. The SIGPROF handler stays installed and inert,
+ * for a tick that the kernel still holds for a thread that blocks the signal must not meet the default action, which
+ * ends the process; SIGPROF from elsewhere goes to its former owner. Error: -ESRCH no session is active. */
+int spprof_stop(void);
+
+/* Whether a session is active in this process. A forked child starts without one. Async-signal-safe. */
+bool spprof_is_active(void);
+
+/* Hands every waiting sample to `sink`. For configurations without a sink of their own; returns the number of samples
+ * or -EBUSY where the session has one. */
+int64_t spprof_drain(spprof_sample_function *sink, void *context);
+
+struct spprof_stats {
+    uint64_t ticks;                     /* expirations of the threads' timers; the sum of `by_reason` */
+    uint64_t by_reason[SPPROF_REASONS]; /* ticks by outcome; by_reason[SPPROF_CAPTURED] is what was captured */
+    uint64_t samples;                   /* records made: ticks captured, with overruns folded into their weight */
+    uint64_t handler_runs;              /* signals of ours that arrived */
+    uint64_t threads;                   /* threads sampled since the start */
+    uint64_t threads_refused;           /* threads that could not be given a timer or a slot */
+    uint64_t unguarded_ticks;           /* ticks that read through process_vm_readv: our fault handler was displaced */
+    uint64_t duration;                  /* nanoseconds from start to stop, or to now */
+};
+
+/* The active session's counters, or the last one's after it was stopped; zeros before the first. Consistent:
+ * ticks == sum of by_reason, always. */
+void spprof_get_stats(struct spprof_stats *stats);
+
+/* To be called whenever a code object dies, while it is still whole (from a PyCode_AddWatcher callback): advances the
+ * generation, so that samples taken before and after tell one object from the next at its address. Returns the
+ * generation of the death: samples with `generation` below it that name `code` mean the object that died. Lock-free. */
+uint64_t spprof_code_died(const void *code);
+
+/* The kernel's name and id of a thread by its number in the session; for after spprof_stop. False: no such thread. */
+bool spprof_thread_name(uint64_t thread, int32_t *tid, char name[16]);
+
+/* The last error of the calling thread as one line that says what is wrong and what to do. */
+const char *spprof_error(void);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,37 @@
+#define _GNU_SOURCE /* register names, process_vm_readv */
+#include "load.h"
+
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <ucontext.h>
+#include <unistd.h>
+
+/* The table's ends, from the linker. */
+extern const struct load_site __start_spprof_loads[] __attribute__((visibility("hidden")));
+extern const struct load_site __stop_spprof_loads[] __attribute__((visibility("hidden")));
+
+#if defined(__x86_64__)
+#define PROGRAM_COUNTER(context) ((context)->uc_mcontext.gregs[REG_RIP])
+#elif defined(__aarch64__)
+#define PROGRAM_COUNTER(context) ((context)->uc_mcontext.pc)
+#endif
+
+bool load_recover(void *ucontext) {
+    ucontext_t *context = ucontext;
+    uintptr_t counter = (uintptr_t)PROGRAM_COUNTER(context);
+    for (const struct load_site *site = __start_spprof_loads; site < __stop_spprof_loads; site++) {
+        if (counter != (uintptr_t)&site->instruction + (intptr_t)site->instruction)
+            continue;
+        PROGRAM_COUNTER(context) = (uintptr_t)&site->landing + (intptr_t)site->landing;
+        return true;
+    }
+    return false;
+}
+
+bool read_by_syscall(void *context, uintptr_t address, unsigned size, uint64_t *value) {
+    (void)context;
+    *value = 0;
+    struct iovec to = {.iov_base = value, .iov_len = size};
+    struct iovec from = {.iov_base = (void *)address, .iov_len = size}; // NOLINT: an address on purpose
+    return syscall(SYS_process_vm_readv, getpid(), &to, 1UL, &from, 1UL, 0UL) == (long)size;
+}

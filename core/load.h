@@ -1,0 +1,81 @@
+/* Guarded loads: reads of memory that may not be there.
+ *
+ * A load is one labelled instruction. If it faults, the fault handler finds the instruction's address in a table, and
+ * execution goes on at the load's landing: the function returns false. Matched is the address of the instruction,
+ * never the address that faulted, so a fault anywhere else is never taken for one of ours.
+ *
+ * Where the installed fault handler is not ours, or the thread has the fault signals blocked, a reader goes through
+ * process_vm_readv instead, which fails instead of faulting; harnesses put a function of their own there.
+ *
+ * All of this is async-signal-safe, takes no lock, and each load is wait-free.
+ */
+#ifndef SPPROF_LOAD_H
+#define SPPROF_LOAD_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* Reads `size` (1, 4 or 8) bytes at `address` into the low bytes of *value. False where they cannot be read. */
+typedef bool read_function(void *context, uintptr_t address, unsigned size, uint64_t *value);
+
+/* How to read. `through` NULL means: directly, guarded by the fault handler. */
+struct reader {
+    read_function *through;
+    void *context;
+};
+
+/* A read_function (the context is not used): this process's own memory, by process_vm_readv. Changes errno. */
+bool read_by_syscall(void *context, uintptr_t address, unsigned size, uint64_t *value);
+
+/* To be called first by the handler of SIGSEGV and SIGBUS. True where the fault was a guarded load's: `ucontext` then
+ * continues at its landing and the handler must return. */
+bool load_recover(void *ucontext);
+
+/* One entry of the table of loads: both are distances from the field itself, so the table needs no relocation. */
+struct load_site {
+    int32_t instruction;
+    int32_t landing;
+};
+
+#define LOAD_SITE                                                                                                      \
+    ".pushsection spprof_loads, \"a\"\n"                                                                               \
+    ".balign 4\n"                                                                                                      \
+    ".long 1b - .\n"                                                                                                   \
+    ".long %l[fault] - .\n"                                                                                            \
+    ".popsection\n"
+
+#if defined(__x86_64__)
+#define LOAD_8 "movzbl (%1), %k0"
+#define LOAD_32 "movl (%1), %k0"
+#define LOAD_64 "movq (%1), %0"
+#define LOAD_64_ACQUIRE LOAD_64 /* every load on x86-64 is an acquire */
+#elif defined(__aarch64__)
+#define LOAD_8 "ldrb %w0, [%1]"
+#define LOAD_32 "ldr %w0, [%1]"
+#define LOAD_64 "ldr %0, [%1]"
+#define LOAD_64_ACQUIRE "ldar %0, [%1]"
+#else
+#error "spprof supports Linux on x86-64 and aarch64"
+#endif
+
+#define DEFINE_LOAD(name, instruction, size)                                                                           \
+    static inline bool name(const struct reader *reader, uintptr_t address, uint64_t *value) {                         \
+        if (__builtin_expect(reader->through != NULL, 0))                                                              \
+            return reader->through(reader->context, address, size, value);                                             \
+        uint64_t loaded;                                                                                               \
+        __asm__ goto("1: " instruction "\n" LOAD_SITE : "=r"(loaded) : "r"(address) : : fault);                        \
+        *value = loaded;                                                                                               \
+        return true;                                                                                                   \
+    fault:                                                                                                             \
+        return false;                                                                                                  \
+    }
+
+DEFINE_LOAD(load_byte, LOAD_8, 1)
+DEFINE_LOAD(load_int, LOAD_32, 4)
+DEFINE_LOAD(load_word, LOAD_64, 8)
+/* A link of a frame chain: what the writer stored before it published the link is seen after it, where the writer
+ * published it with a release. CPython does not always; safety comes from validation, not from this. */
+DEFINE_LOAD(load_link, LOAD_64_ACQUIRE, 8)
+
+#endif

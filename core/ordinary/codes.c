@@ -1,0 +1,225 @@
+#include "codes.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+
+#define NONE (-1)
+#define ALIVE UINT64_MAX
+
+struct entry {
+    uint64_t code;
+    uint64_t died; /* the generation of its death, or ALIVE */
+    int32_t older; /* next entry of the same bucket, or of the free list; NONE at the end */
+    bool used;     /* a sample means it */
+    bool named;
+    struct code_names names;
+};
+
+struct codes {
+    pthread_mutex_t lock;
+    struct entry *entries;
+    int32_t count, room;
+    int32_t free; /* list of entries to use again: they were never given out as a number */
+    int32_t *buckets;
+    int32_t bucket_count; /* a power of two */
+    int32_t *waiting;     /* entries that died unused, oldest first: samples may still turn up */
+    int32_t waiting_count, waiting_room;
+};
+
+/* Doubles an array of `size`-byte elements where it is full. */
+static bool make_room(void **array, int32_t count, int32_t *room, size_t size) {
+    if (count < *room)
+        return true;
+    int32_t wanted = *room ? *room * 2 : 256;
+    void *grown = wanted > 0 ? realloc(*array, (size_t)wanted * size) : NULL;
+    if (grown == NULL)
+        return false;
+    *array = grown;
+    *room = wanted;
+    return true;
+}
+
+static int32_t *bucket_of(struct codes *codes, uint64_t code) {
+    uint64_t hash = (code >> 4) * UINT64_C(0x9e3779b97f4a7c15);
+    return &codes->buckets[hash >> 32 & (uint64_t)(codes->bucket_count - 1)];
+}
+
+static void link_entry(struct codes *codes, int32_t number) {
+    int32_t *bucket = bucket_of(codes, codes->entries[number].code);
+    codes->entries[number].older = *bucket;
+    *bucket = number;
+}
+
+static void unlink_entry(struct codes *codes, int32_t number) {
+    int32_t *link = bucket_of(codes, codes->entries[number].code);
+    while (*link != number)
+        link = &codes->entries[*link].older;
+    *link = codes->entries[number].older;
+}
+
+struct codes *codes_new(void) {
+    struct codes *codes = calloc(1, sizeof *codes);
+    if (codes == NULL)
+        return NULL;
+    codes->bucket_count = 4096;
+    codes->buckets = malloc((size_t)codes->bucket_count * sizeof *codes->buckets);
+    if (codes->buckets == NULL) {
+        free(codes);
+        return NULL;
+    }
+    for (int32_t i = 0; i < codes->bucket_count; i++)
+        codes->buckets[i] = NONE;
+    codes->free = NONE;
+    pthread_mutex_init(&codes->lock, NULL);
+    return codes;
+}
+
+void code_names_free(struct code_names *names) {
+    free(names->qualname.bytes);
+    free(names->filename.bytes);
+    free(names->linetable.bytes);
+    *names = (struct code_names){0};
+}
+
+void codes_free(struct codes *codes) {
+    if (codes == NULL)
+        return;
+    for (int32_t i = 0; i < codes->count; i++)
+        code_names_free(&codes->entries[i].names);
+    free(codes->entries);
+    free(codes->buckets);
+    free(codes->waiting);
+    pthread_mutex_destroy(&codes->lock);
+    free(codes);
+}
+
+/* The table of buckets grows with the entries; where it cannot, lookups get slower and stay right. */
+static void grow_buckets(struct codes *codes) {
+    if (codes->count < codes->bucket_count || codes->bucket_count > INT32_MAX / 2)
+        return;
+    int32_t count = codes->bucket_count * 2;
+    int32_t *buckets = realloc(codes->buckets, (size_t)count * sizeof *buckets);
+    if (buckets == NULL)
+        return;
+    codes->buckets = buckets;
+    codes->bucket_count = count;
+    for (int32_t i = 0; i < count; i++)
+        buckets[i] = NONE;
+    /* Free entries are on a list of their own, and have no code. */
+    for (int32_t i = 0; i < codes->count; i++)
+        if (codes->entries[i].code != 0)
+            link_entry(codes, i);
+}
+
+static int32_t new_entry(struct codes *codes, uint64_t code) {
+    int32_t number = codes->free;
+    if (number != NONE) {
+        codes->free = codes->entries[number].older;
+    } else {
+        if (!make_room((void **)&codes->entries, codes->count, &codes->room, sizeof *codes->entries))
+            return NONE;
+        grow_buckets(codes);
+        number = codes->count++;
+    }
+    codes->entries[number] = (struct entry){.code = code, .died = ALIVE};
+    link_entry(codes, number);
+    return number;
+}
+
+/* The entry of the object that was at `code` at `generation`: of those that died later, the first to die; else the one
+ * that is alive. */
+static int32_t find(struct codes *codes, uint64_t code, uint64_t generation) {
+    int32_t found = NONE;
+    for (int32_t i = *bucket_of(codes, code); i != NONE; i = codes->entries[i].older) {
+        const struct entry *entry = &codes->entries[i];
+        if (entry->code == code && entry->died > generation &&
+            (found == NONE || entry->died < codes->entries[found].died))
+            found = i;
+    }
+    return found;
+}
+
+int32_t codes_identify(struct codes *codes, uint64_t code, uint64_t generation) {
+    pthread_mutex_lock(&codes->lock);
+    int32_t number = find(codes, code, generation);
+    if (number == NONE)
+        number = new_entry(codes, code);
+    if (number != NONE)
+        codes->entries[number].used = true;
+    pthread_mutex_unlock(&codes->lock);
+    return number;
+}
+
+static bool bury(struct codes *codes, const void *code, const struct codes_death *death) {
+    int32_t number = find(codes, (uint64_t)(uintptr_t)code, ALIVE - 1);
+    if (number == NONE)
+        number = new_entry(codes, (uint64_t)(uintptr_t)code);
+    uint64_t died = death->die(code); /* also where there is no memory: samples must still tell the two apart */
+    if (number == NONE)
+        return false;
+    struct entry *entry = &codes->entries[number];
+    entry->died = died;
+    entry->named = death->names(code, &entry->names);
+    if (entry->used)
+        return entry->named;
+    if (!make_room((void **)&codes->waiting, codes->waiting_count, &codes->waiting_room, sizeof *codes->waiting))
+        return entry->used = true; /* cannot be found again to be forgotten: kept as if it were meant */
+    codes->waiting[codes->waiting_count++] = number;
+    return entry->named;
+}
+
+bool codes_died(struct codes *codes, const void *code, const struct codes_death *death) {
+    pthread_mutex_lock(&codes->lock);
+    bool remembered = bury(codes, code, death);
+    pthread_mutex_unlock(&codes->lock);
+    return remembered;
+}
+
+static void forget(struct codes *codes, int32_t number) {
+    struct entry *entry = &codes->entries[number];
+    unlink_entry(codes, number);
+    code_names_free(&entry->names);
+    *entry = (struct entry){.older = codes->free};
+    codes->free = number;
+}
+
+void codes_caught_up(struct codes *codes, uint64_t generation) {
+    pthread_mutex_lock(&codes->lock);
+    int32_t kept = 0;
+    for (int32_t i = 0; i < codes->waiting_count; i++) {
+        int32_t number = codes->waiting[i];
+        if (codes->entries[number].used)
+            continue;
+        if (codes->entries[number].died <= generation)
+            forget(codes, number);
+        else
+            codes->waiting[kept++] = number;
+    }
+    codes->waiting_count = kept;
+    pthread_mutex_unlock(&codes->lock);
+}
+
+void codes_name_living(struct codes *codes, bool (*names)(const void *code, struct code_names *names)) {
+    pthread_mutex_lock(&codes->lock);
+    for (int32_t i = 0; i < codes->count; i++) {
+        struct entry *entry = &codes->entries[i];
+        if (entry->code != 0 && entry->died == ALIVE && !entry->named)
+            entry->named = names((const void *)(uintptr_t)entry->code, &entry->names);
+    }
+    pthread_mutex_unlock(&codes->lock);
+}
+
+int32_t codes_count(struct codes *codes) {
+    pthread_mutex_lock(&codes->lock);
+    int32_t count = codes->count;
+    pthread_mutex_unlock(&codes->lock);
+    return count;
+}
+
+const struct code_names *codes_get(struct codes *codes, int32_t number) {
+    pthread_mutex_lock(&codes->lock);
+    const struct entry *entry = &codes->entries[number];
+    const struct code_names *names = entry->named ? &entry->names : NULL;
+    pthread_mutex_unlock(&codes->lock);
+    return names;
+}

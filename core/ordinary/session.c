@@ -1,0 +1,437 @@
+#define _GNU_SOURCE /* RTLD_DEFAULT, pthread_condattr_setclock */
+#include "spprof.h"
+
+#include <dlfcn.h>
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/auxv.h>
+#include <sys/random.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "atomics.h"
+#include "handler.h"
+#include "install.h"
+#include "threads.h"
+
+#define INTERVAL_LEAST UINT64_C(100000)
+#define INTERVAL_MOST UINT64_C(10000000000)
+#define DEPTH_MOST 4096
+#define DEPTH_USUAL 1024
+#define RING_LEAST 4096
+#define RING_USUAL 65536
+#define RING_MOST (16 << 20)
+
+#define RING_RECORDS 4 /* of the greatest depth, that a ring of the usual size has room for at least */
+
+/* How often the session's thread looks for new threads and empties the rings, nanoseconds: once an interval, within
+ * these limits. */
+#define LOOK_LEAST UINT64_C(1000000)
+#define LOOK_MOST UINT64_C(10000000)
+
+static struct {
+    pthread_mutex_t lock; /* start, stop, fork, statistics: one at a time */
+    pthread_mutex_t work; /* the threads' registry and the rings' consumer: one at a time. Taken after `lock`. */
+
+    /* Written under `lock` while the session's thread does not run; read by it. */
+    struct spprof_config config;
+    struct spprof_frame *frames; /* a sample being handed over */
+    struct record *record;
+    uint64_t started;
+    bool waiting; /* stopped, with samples left for spprof_drain */
+    struct spprof_stats last;
+
+    pthread_t thread; /* looks for threads, drains */
+    pthread_mutex_t wake_lock;
+    pthread_cond_t wake;
+    bool stopping; /* under wake_lock */
+
+    sigset_t mask_before_fork;
+} session = {.lock = PTHREAD_MUTEX_INITIALIZER, .work = PTHREAD_MUTEX_INITIALIZER};
+
+/* --- errors --------------------------------------------------------------------------------------- */
+
+static __thread char error_text[256];
+
+const char *spprof_error(void) { return error_text; }
+
+__attribute__((format(printf, 2, 3))) static int fail(int error, const char *format, ...) {
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(error_text, sizeof error_text, format, arguments);
+    va_end(arguments);
+    return -error;
+}
+
+/* --- draining -------------------------------------------------------------------------------------- */
+
+static uint64_t now(void) {
+    struct timespec time;
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    return (uint64_t)time.tv_sec * 1000000000u + (uint64_t)time.tv_nsec;
+}
+
+static void hand_over(const struct record *record, spprof_sample_function *sink, void *context) {
+    for (uint32_t i = 0; i < record->head.depth; i++)
+        session.frames[i] = (struct spprof_frame){
+            .code = record->frames[i].code,
+            .generation = record->head.generation,
+            .instruction = record->frames[i].instruction,
+            .first_line = record->frames[i].first_line,
+        };
+    struct spprof_sample sample = {
+        .time = record->head.time,
+        .thread = record->head.thread,
+        .tid = record->head.tid,
+        .weight = record->head.weight,
+        .flags = record->head.flags,
+        .depth = record->head.depth,
+        .frames = session.frames,
+    };
+    sink(context, &sample);
+}
+
+struct drain {
+    spprof_sample_function *sink;
+    void *context;
+    int64_t samples;
+    bool quiet; /* no handler was inside a slot when its ring was emptied */
+};
+
+/* This and the two below with the work lock held. */
+static void drain_slot(struct slot *slot, void *context) {
+    struct drain *drain = context;
+    if (atomic_read(quiesce_check, &slot->inside) != 0)
+        drain->quiet = false;
+    while (ring_pop(&slot->ring, (uint64_t *)session.record, RECORD_WORDS(sampler.max_depth)) != 0) {
+        hand_over(session.record, drain->sink, drain->context);
+        drain->samples++;
+    }
+}
+
+/* Every ring into the session's sink. A sample that was begun before `deaths` was read, and so may have a lower
+ * generation, was either found in its ring or its handler was found inside its slot. */
+static void drain_all(void) {
+    struct drain drain = {.sink = session.config.sink, .context = session.config.sink_context, .quiet = true};
+    if (drain.sink == NULL)
+        return;
+    uint64_t deaths = atomic_read(generation_read, &sampler.deaths);
+    threads_each(drain_slot, &drain);
+    if (drain.quiet && session.config.caught_up != NULL)
+        session.config.caught_up(drain.context, deaths);
+}
+
+static bool drain_retired(struct slot *slot) {
+    struct drain drain = {.sink = session.config.sink, .context = session.config.sink_context};
+    if (drain.sink == NULL)
+        return ring_is_empty(&slot->ring);
+    drain_slot(slot, &drain);
+    return true;
+}
+
+int64_t spprof_drain(spprof_sample_function *sink, void *context) {
+    pthread_mutex_lock(&session.lock);
+    int64_t result = 0;
+    if (session.config.sink != NULL) {
+        result =
+            fail(EBUSY, "the session hands its samples to its own sink; start it without one to drain it yourself");
+    } else if (session.waiting || atomic_read(active_peek, &sampler.active)) {
+        struct drain drain = {.sink = sink, .context = context};
+        pthread_mutex_lock(&session.work);
+        threads_each(drain_slot, &drain);
+        pthread_mutex_unlock(&session.work);
+        result = drain.samples;
+    }
+    pthread_mutex_unlock(&session.lock);
+    return result;
+}
+
+/* --- the session's thread ---------------------------------------------------------------------------- */
+
+/* Sleeps until it is time for the next look; false once the session is being stopped. */
+static bool sleep_until(uint64_t time) {
+    struct timespec until = {.tv_sec = (time_t)(time / 1000000000u), .tv_nsec = (long)(time % 1000000000u)};
+    pthread_mutex_lock(&session.wake_lock);
+    while (!session.stopping && pthread_cond_timedwait(&session.wake, &session.wake_lock, &until) != ETIMEDOUT)
+        ;
+    bool go_on = !session.stopping;
+    pthread_mutex_unlock(&session.wake_lock);
+    return go_on;
+}
+
+static uint64_t look_interval(void) {
+    uint64_t interval = session.config.interval;
+    return interval < LOOK_LEAST ? LOOK_LEAST : interval > LOOK_MOST ? LOOK_MOST : interval;
+}
+
+static void *keep_watch(void *unused) {
+    (void)unused;
+    while (sleep_until(now() + look_interval())) {
+        pthread_mutex_lock(&session.work);
+        /* A neighbour that took SIGPROF gets its own signals through us; ours would end or confuse it. */
+        install_handler(SIGPROF, handler_on_profile_signal);
+        threads_scan(0);
+        drain_all();
+        pthread_mutex_unlock(&session.work);
+    }
+    return NULL;
+}
+
+static int start_thread(void) {
+    pthread_condattr_t attributes;
+    pthread_condattr_init(&attributes);
+    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+    pthread_mutex_init(&session.wake_lock, NULL);
+    pthread_cond_init(&session.wake, &attributes);
+    pthread_condattr_destroy(&attributes);
+    session.stopping = false;
+    /* The program's signals are not for this thread; only its own faults are. */
+    sigset_t none, before;
+    sigfillset(&none);
+    sigdelset(&none, SIGSEGV);
+    sigdelset(&none, SIGBUS);
+    pthread_sigmask(SIG_SETMASK, &none, &before);
+    int error = pthread_create(&session.thread, NULL, keep_watch, NULL);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return -error;
+}
+
+static void stop_thread(void) {
+    pthread_mutex_lock(&session.wake_lock);
+    session.stopping = true;
+    pthread_cond_signal(&session.wake);
+    pthread_mutex_unlock(&session.wake_lock);
+    pthread_join(session.thread, NULL);
+}
+
+/* --- fork --------------------------------------------------------------------------------------------- */
+
+/* The kernel restarts a fork that a signal interrupts; a timer that fires more often than a large fork takes would keep
+ * it from ever ending. So SIGPROF waits meanwhile. */
+static void before_fork(void) {
+    pthread_mutex_lock(&session.lock);
+    pthread_mutex_lock(&session.work);
+    sigset_t ticks;
+    sigemptyset(&ticks);
+    sigaddset(&ticks, SIGPROF);
+    pthread_sigmask(SIG_BLOCK, &ticks, &session.mask_before_fork);
+}
+
+static void after_fork_in_parent(void) {
+    pthread_sigmask(SIG_SETMASK, &session.mask_before_fork, NULL);
+    pthread_mutex_unlock(&session.work);
+    pthread_mutex_unlock(&session.lock);
+}
+
+/* The child has neither our thread nor our timers: it begins as if no session had ever been started. */
+static void after_fork_in_child(void) {
+    atomic_write(active_write, &sampler.active, false);
+    threads_forget();
+    session.waiting = false;
+    session.last = (struct spprof_stats){0};
+    pthread_mutex_init(&session.work, NULL);
+    pthread_mutex_init(&session.lock, NULL);
+    pthread_sigmask(SIG_SETMASK, &session.mask_before_fork, NULL);
+}
+
+/* --- start and stop ------------------------------------------------------------------------------------ */
+
+static int prepare_process(void) {
+    static bool prepared; /* under session.lock */
+    if (prepared)
+        return 0;
+    if (getrandom(&tick_cookie, sizeof tick_cookie, 0) != sizeof tick_cookie)
+        tick_cookie = (uint32_t)now() ^ (uint32_t)getpid() << 16;
+    int error = pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
+    prepared = error == 0;
+    return -error;
+}
+
+static int check_numbers(struct spprof_config *config) {
+    if (config->interval < INTERVAL_LEAST || config->interval > INTERVAL_MOST)
+        return fail(EINVAL, "the interval is %llu ns; it must be between 0.1 ms and 10 s",
+                    (unsigned long long)config->interval);
+    if (config->max_depth == 0)
+        config->max_depth = DEPTH_USUAL;
+    if (config->max_depth > DEPTH_MOST)
+        return fail(EINVAL, "max_depth is %u; it must be between 1 and %u", config->max_depth, DEPTH_MOST);
+    uint64_t longest = (RECORD_WORDS(config->max_depth) + 1) * 8;
+    if (config->ring_bytes == 0)
+        for (config->ring_bytes = RING_USUAL; config->ring_bytes < RING_RECORDS * longest;)
+            config->ring_bytes *= 2;
+    if (config->ring_bytes < RING_LEAST || config->ring_bytes > RING_MOST ||
+        (config->ring_bytes & (config->ring_bytes - 1)) != 0)
+        return fail(EINVAL, "ring_bytes is %u; it must be a power of two between %d and %d", config->ring_bytes,
+                    RING_LEAST, RING_MOST);
+    if (config->ring_bytes < longest)
+        return fail(EINVAL, "ring_bytes is %u, but one stack of max_depth %u needs %llu", config->ring_bytes,
+                    config->max_depth, (unsigned long long)longest);
+    return 0;
+}
+
+/* Finds the interpreter and checks that it is one that the walker understands. */
+static int find_interpreter(struct spprof_config *config, uintptr_t *interpreter) {
+    if (config->runtime == NULL)
+        config->runtime = dlsym(RTLD_DEFAULT, "_PyRuntime");
+    if (config->code_type == NULL)
+        config->code_type = dlsym(RTLD_DEFAULT, "PyCode_Type");
+    if (config->runtime == NULL || config->code_type == NULL)
+        return fail(EINVAL, "no CPython was found in this process; pass the addresses of _PyRuntime and PyCode_Type");
+    if (config->thread_state == NULL)
+        return fail(EINVAL, "no thread state was passed; pass PyThreadState_Get()");
+    char problem[200];
+    if (!layout_read(&sampler.layout, config->runtime, LAYOUT_TABLE_BYTES, problem, sizeof problem))
+        return fail(EINVAL, "%s", problem);
+    struct reader reader = {.through = read_by_syscall};
+    uint64_t found;
+    if (!load_word(&reader, (uintptr_t)config->thread_state + sampler.layout.thread.interpreter, &found) || found == 0)
+        return fail(EINVAL, "the thread state that was passed cannot be read; pass PyThreadState_Get()");
+    *interpreter = found;
+    return 0;
+}
+
+static int make_buffers(uint32_t max_depth) {
+    free(session.frames);
+    free(session.record);
+    session.frames = malloc(max_depth * sizeof *session.frames);
+    session.record = malloc(RECORD_WORDS(max_depth) * 8);
+    return session.frames != NULL && session.record != NULL ? 0 : fail(ENOMEM, "no memory for a session");
+}
+
+static int take_signals(void) {
+    int error = install_handler(SIGSEGV, handler_on_fault);
+    if (error == 0)
+        error = install_handler(SIGBUS, handler_on_fault);
+    if (error == 0)
+        error = install_handler(SIGPROF, handler_on_profile_signal);
+    return error == 0 ? 0 : fail(-error, "a signal handler could not be installed: %s", strerror(-error));
+}
+
+static void give_signals_back(void) {
+    install_restore(SIGSEGV, handler_on_fault);
+    install_restore(SIGBUS, handler_on_fault);
+}
+
+/* Takes ticks away from every thread and waits until no handler is inside: the session's side of the stop handshake. */
+static void quiesce(void) {
+    atomic_write(active_write, &sampler.active, false);
+    threads_end();
+    give_signals_back();
+}
+
+static int begin_sampling(uintptr_t interpreter) {
+    struct threads_config threads = {.interpreter = interpreter,
+                                     .interval = session.config.interval,
+                                     .ring_bytes = session.config.ring_bytes,
+                                     .drain = drain_retired};
+    threads_begin(&threads);
+    session.started = now();
+    atomic_write(active_write, &sampler.active, true);
+    pthread_mutex_lock(&session.work);
+    int error = threads_scan((int32_t)gettid());
+    pthread_mutex_unlock(&session.work);
+    struct spprof_stats found = {0};
+    threads_count(&found);
+    if (error == -EAGAIN)
+        error = fail(EAGAIN, "no timer could be made; raise the limit of pending signals (ulimit -i)");
+    else if (error != 0)
+        error = fail(-error, "the calling thread could not be sampled: %s", strerror(-error));
+    else if (found.threads == 0)
+        error = fail(EINVAL, "the interpreter's list of threads could not be read");
+    else if ((error = start_thread()) != 0)
+        error = fail(-error, "no thread could be started: %s", strerror(-error));
+    if (error != 0) {
+        quiesce();
+        threads_release();
+    }
+    return error;
+}
+
+static int start_locked(struct spprof_config config) {
+    if (atomic_read(active_peek, &sampler.active))
+        return fail(EBUSY, "a session is already active; stop it first");
+    uintptr_t interpreter = 0;
+    int error = check_numbers(&config);
+    if (error == 0)
+        error = find_interpreter(&config, &interpreter);
+    if (error == 0 && (error = prepare_process()) != 0)
+        error = fail(-error, "the process could not be prepared: %s", strerror(-error));
+    if (error != 0)
+        return error;
+    threads_release(); /* what nobody drained goes, and with it the geometry that it was made for */
+    session.waiting = false;
+    error = make_buffers(config.max_depth);
+    if (error != 0)
+        return error;
+    session.config = config;
+    sampler.code_type = (uintptr_t)config.code_type;
+    sampler.max_depth = config.max_depth;
+    /* The initial thread's stack begins below the strings that the kernel put there. */
+    sampler.main_stack_high = getauxval(AT_EXECFN) & ~(uintptr_t)7;
+    error = take_signals();
+    if (error != 0) {
+        give_signals_back();
+        return error;
+    }
+    return begin_sampling(interpreter);
+}
+
+int spprof_start(const struct spprof_config *config) {
+    pthread_mutex_lock(&session.lock);
+    int error = start_locked(*config);
+    pthread_mutex_unlock(&session.lock);
+    return error;
+}
+
+static int stop_locked(void) {
+    if (!atomic_read(active_peek, &sampler.active))
+        return fail(ESRCH, "no session is active; start one first");
+    stop_thread();
+    quiesce();
+    pthread_mutex_lock(&session.work);
+    drain_all();
+    pthread_mutex_unlock(&session.work);
+    session.last = (struct spprof_stats){.duration = now() - session.started};
+    threads_count(&session.last);
+    session.waiting = session.config.sink == NULL;
+    if (!session.waiting)
+        threads_release();
+    return 0;
+}
+
+int spprof_stop(void) {
+    pthread_mutex_lock(&session.lock);
+    int error = stop_locked();
+    pthread_mutex_unlock(&session.lock);
+    return error;
+}
+
+bool spprof_is_active(void) { return atomic_read(active_peek, &sampler.active); }
+
+void spprof_get_stats(struct spprof_stats *stats) {
+    pthread_mutex_lock(&session.lock);
+    if (atomic_read(active_peek, &sampler.active)) {
+        *stats = (struct spprof_stats){.duration = now() - session.started};
+        threads_count(stats);
+    } else {
+        *stats = session.last;
+    }
+    pthread_mutex_unlock(&session.lock);
+}
+
+uint64_t spprof_code_died(const void *code) {
+    (void)code; /* one count for all addresses: a sample's generation need only be comparable with a death's */
+    return atomic_add(generation_advance, &sampler.deaths, 1) + 1;
+}
+
+bool spprof_thread_name(uint64_t thread, int32_t *tid, char name[16]) {
+    pthread_mutex_lock(&session.lock);
+    bool found = !atomic_read(active_peek, &sampler.active) && threads_name(thread, tid, name);
+    pthread_mutex_unlock(&session.lock);
+    return found;
+}

@@ -1,0 +1,346 @@
+#define _GNU_SOURCE /* mmap flags */
+#include "threads.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "atomics.h"
+#include "signals.h"
+#include "timers.h"
+
+/* No interpreter has more thread states; a longer list is a damaged one. */
+#define LIST_LIMIT (4 * SLOTS_MAX)
+
+/* What the ordinary side knows of a slot. */
+struct tenant {
+    struct slot *slot;
+    void *memory; /* ring words and scratch, or NULL */
+    int timer;
+    bool live; /* belongs to a thread */
+    bool seen; /* in the present reading of the list */
+};
+
+struct thread_name {
+    int32_t tid;
+    char name[16];
+};
+
+static struct {
+    struct threads_config config;
+    struct tenant tenants[SLOTS_MAX];
+    uint32_t tenants_made;
+    uint16_t *by_tid; /* hash of thread ids to tenant + 1, made anew for each reading */
+    struct thread_name *names;
+    uint64_t names_room;
+    uint64_t last_scan;          /* CLOCK_MONOTONIC, when the last sound reading began; 0: there was none */
+    _Atomic uint64_t discovered; /* threads that got a slot: the scanner writes, threads_count reads */
+    _Atomic uint64_t refused;    /* the most threads that one reading could give no timer or slot */
+} registry;
+
+#define BY_TID_SIZE (2 * SLOTS_MAX)
+
+static uint64_t now(void) {
+    struct timespec time;
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    return (uint64_t)time.tv_sec * 1000000000u + (uint64_t)time.tv_nsec;
+}
+
+/* --- memory of a slot ------------------------------------------------------------------------- */
+
+static size_t scratch_bytes(void) { return sizeof(struct record) + sampler.max_depth * sizeof(struct walk_frame); }
+
+/* Fresh pages, untouched until the thread is sampled: an idle thread costs its slot alone. */
+static bool furnish(struct tenant *tenant) {
+    if (tenant->memory == NULL) {
+        void *memory = mmap(NULL, registry.config.ring_bytes + scratch_bytes(), PROT_READ | PROT_WRITE,
+                            MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+        if (memory == MAP_FAILED)
+            return false;
+        tenant->memory = memory;
+    }
+    ring_init(&tenant->slot->ring, tenant->memory, registry.config.ring_bytes / 8);
+    tenant->slot->scratch = (struct record *)((char *)tenant->memory + registry.config.ring_bytes);
+    return true;
+}
+
+static struct tenant *free_tenant(void) {
+    for (uint32_t i = 0; i < registry.tenants_made; i++) {
+        struct tenant *tenant = &registry.tenants[i];
+        if (!tenant->live && (tenant->memory == NULL || registry.config.drain(tenant->slot)))
+            return tenant;
+    }
+    if (registry.tenants_made == SLOTS_MAX)
+        return NULL;
+    struct slot *slot = calloc(1, sizeof *slot);
+    if (slot == NULL)
+        return NULL;
+    struct tenant *tenant = &registry.tenants[registry.tenants_made];
+    *tenant = (struct tenant){.slot = slot, .timer = NO_TIMER};
+    atomic_write(slot_publish, &sampler.slots[registry.tenants_made], slot);
+    registry.tenants_made++;
+    return tenant;
+}
+
+/* --- names ------------------------------------------------------------------------------------- */
+
+static void read_kernel_name(struct thread_name *name) {
+    char path[64];
+    snprintf(path, sizeof path, "/proc/self/task/%d/comm", name->tid);
+    int file = open(path, O_RDONLY | O_CLOEXEC);
+    if (file < 0)
+        return;
+    char text[sizeof name->name];
+    ssize_t length = read(file, text, sizeof text - 1);
+    close(file);
+    if (length > 0 && text[length - 1] == '\n')
+        length--;
+    if (length <= 0)
+        return;
+    memcpy(name->name, text, (size_t)length);
+    name->name[length] = '\0';
+}
+
+static bool remember_name(uint64_t thread, int32_t tid) {
+    if (thread == registry.names_room) {
+        uint64_t room = registry.names_room ? 2 * registry.names_room : 64;
+        struct thread_name *names = realloc(registry.names, room * sizeof *names);
+        if (names == NULL)
+            return false;
+        registry.names = names;
+        registry.names_room = room;
+    }
+    registry.names[thread] = (struct thread_name){.tid = tid};
+    read_kernel_name(&registry.names[thread]);
+    return true;
+}
+
+bool threads_name(uint64_t thread, int32_t *tid, char name[16]) {
+    if (thread >= atomic_read(counter_shared, &registry.discovered))
+        return false;
+    *tid = registry.names[thread].tid;
+    memcpy(name, registry.names[thread].name, 16);
+    return true;
+}
+
+/* --- admitting and retiring -------------------------------------------------------------------- */
+
+/* A thread that was born since the last reading of the list has run without a timer since. Ticks are laid on its CPU
+ * clock from its birth, so the first is due at the next multiple of the interval, and those that it missed are counted.
+ * A thread with more CPU time than has passed is older than that: it is new to the interpreter, not to the world. */
+static uint64_t missed_ticks(int64_t used, uint64_t scan_began, uint64_t *first) {
+    uint64_t interval = registry.config.interval;
+    *first = interval;
+    if (registry.last_scan == 0 || (uint64_t)used > scan_began - registry.last_scan + interval)
+        return 0;
+    *first = interval - (uint64_t)used % interval;
+    return (uint64_t)used / interval;
+}
+
+static int open_timer(struct tenant *tenant, uint64_t scan_began) {
+    struct slot *slot = tenant->slot;
+    int64_t used = timers_cpu_time(slot->tid);
+    if (used < 0)
+        return (int)used;
+    uint64_t first;
+    uint64_t missed = missed_ticks(used, scan_began, &first);
+    counters_missed(&slot->counters, (uint32_t)missed);
+    uint32_t number = (uint32_t)(tenant - registry.tenants);
+    uint32_t generation = atomic_read(enter_generation, &slot->generation);
+    tenant->timer = timers_open(slot->tid, first, registry.config.interval, tick_value(number, generation));
+    if (tenant->timer >= 0)
+        return 0;
+    int error = tenant->timer;
+    tenant->timer = NO_TIMER;
+    return error;
+}
+
+/* From here on a signal of the slot's former timers is not taken for one of its next. */
+static void close_slot(struct tenant *tenant) {
+    timers_close(tenant->timer);
+    tenant->timer = NO_TIMER;
+    atomic_add(slot_retire, &tenant->slot->generation, 1);
+    while (atomic_read(quiesce_check, &tenant->slot->inside) != 0)
+        sched_yield();
+}
+
+static void retire(struct tenant *tenant) {
+    close_slot(tenant);
+    tenant->live = false;
+    registry.config.drain(tenant->slot);
+}
+
+static int admit(uintptr_t state, int32_t tid, uintptr_t thread_id, uint64_t scan_began) {
+    struct tenant *tenant = free_tenant();
+    uint64_t thread = atomic_read(counter_own, &registry.discovered);
+    if (tenant == NULL || !furnish(tenant) || !remember_name(thread, tid))
+        return -ENOMEM;
+    struct slot *slot = tenant->slot;
+    slot->thread = thread;
+    slot->tid = tid;
+    slot->thread_id = thread_id;
+    atomic_write(state_update, &slot->thread_state, state);
+    int error = open_timer(tenant, scan_began);
+    if (error != 0)
+        return error;
+    tenant->live = tenant->seen = true;
+    atomic_write(counter_outcome, &registry.discovered, thread + 1);
+    return 0;
+}
+
+/* --- reading the list --------------------------------------------------------------------------- */
+
+static uint16_t *tid_entry(int32_t tid) {
+    uint32_t at = (uint32_t)tid * 2654435761u % BY_TID_SIZE;
+    while (registry.by_tid[at] != 0 && registry.tenants[registry.by_tid[at] - 1].slot->tid != tid)
+        at = (at + 1) % BY_TID_SIZE;
+    return &registry.by_tid[at];
+}
+
+static bool index_tenants(void) {
+    if (registry.by_tid == NULL)
+        registry.by_tid = malloc(BY_TID_SIZE * sizeof *registry.by_tid);
+    if (registry.by_tid == NULL)
+        return false;
+    memset(registry.by_tid, 0, BY_TID_SIZE * sizeof *registry.by_tid);
+    for (uint32_t i = 0; i < registry.tenants_made; i++) {
+        registry.tenants[i].seen = false;
+        if (registry.tenants[i].live)
+            *tid_entry(registry.tenants[i].slot->tid) = (uint16_t)(i + 1);
+    }
+    return true;
+}
+
+struct state_fields {
+    uint64_t interpreter, next, tid, thread_id, status;
+};
+
+static bool read_state(const struct reader *reader, uintptr_t state, struct state_fields *fields) {
+    const struct layout *layout = &sampler.layout;
+    return state % 8 == 0 && load_word(reader, state + layout->thread.interpreter, &fields->interpreter) &&
+           load_word(reader, state + layout->thread.native_thread_id, &fields->tid) &&
+           load_word(reader, state + layout->thread.thread_id, &fields->thread_id) &&
+           load_int(reader, state + layout->thread.status, &fields->status) &&
+           load_link(reader, state + layout->thread.next, &fields->next);
+}
+
+/* A thread state of the list: known, or admitted now. The list has the newest first, so where a thread has several the
+ * newest counts. */
+static int meet(uintptr_t state, const struct state_fields *fields, uint64_t scan_began) {
+    const struct layout *layout = &sampler.layout;
+    bool bound = (fields->status & layout->thread.status_bound) && !(fields->status & layout->thread.status_unbound);
+    if (!bound || fields->tid == 0 || fields->tid > INT32_MAX)
+        return 0;
+    uint16_t *entry = tid_entry((int32_t)fields->tid);
+    if (*entry != 0) {
+        struct tenant *tenant = &registry.tenants[*entry - 1];
+        if (!tenant->seen)
+            atomic_write(state_update, &tenant->slot->thread_state, state);
+        tenant->seen = true;
+        return 0;
+    }
+    return admit(state, (int32_t)fields->tid, fields->thread_id, scan_began);
+}
+
+static void retire_unseen(void) {
+    for (uint32_t i = 0; i < registry.tenants_made; i++)
+        if (registry.tenants[i].live && !registry.tenants[i].seen)
+            retire(&registry.tenants[i]);
+}
+
+int threads_scan(int32_t tid) {
+    struct reader reader = {0};
+    if (!signals_installed(SIGSEGV, handler_on_fault) || !signals_installed(SIGBUS, handler_on_fault))
+        reader.through = read_by_syscall;
+    if (!index_tenants())
+        return -ENOMEM;
+    uint64_t began = now(), refused = 0, state;
+    int asked = 0;
+    if (!load_link(&reader, registry.config.interpreter + sampler.layout.interpreter.threads_head, &state))
+        return 0;
+    for (uint32_t count = 0; state != 0 && count < LIST_LIMIT; count++) {
+        struct state_fields fields;
+        if (!read_state(&reader, state, &fields) || fields.interpreter != registry.config.interpreter)
+            return asked; /* the list changed under us: what was met counts, what was not may still be there */
+        int error = meet(state, &fields, began);
+        if (error != 0 && error != -ESRCH && error != -EINVAL) /* these two: the thread has ended meanwhile */
+            refused++;
+        if (error != 0 && (int32_t)fields.tid == tid)
+            asked = error;
+        state = fields.next;
+    }
+    if (state == 0) {
+        retire_unseen();
+        registry.last_scan = began;
+    }
+    if (refused > atomic_read(counter_own, &registry.refused))
+        atomic_write(counter_outcome, &registry.refused, refused);
+    return asked;
+}
+
+/* --- a session's life ---------------------------------------------------------------------------- */
+
+void threads_begin(const struct threads_config *config) {
+    registry.config = *config;
+    registry.last_scan = 0;
+    atomic_write(counter_outcome, &registry.discovered, 0);
+    atomic_write(counter_outcome, &registry.refused, 0);
+    for (uint32_t i = 0; i < registry.tenants_made; i++)
+        memset(&registry.tenants[i].slot->counters, 0, sizeof(struct counters));
+    memset(&sampler.strays, 0, sizeof sampler.strays);
+}
+
+void threads_end(void) {
+    for (uint32_t i = 0; i < registry.tenants_made; i++) {
+        struct tenant *tenant = &registry.tenants[i];
+        close_slot(tenant);
+        if (tenant->live)
+            read_kernel_name(&registry.names[tenant->slot->thread]);
+        tenant->live = false;
+    }
+}
+
+void threads_each(void (*visit)(struct slot *slot, void *context), void *context) {
+    for (uint32_t i = 0; i < registry.tenants_made; i++)
+        if (registry.tenants[i].memory != NULL)
+            visit(registry.tenants[i].slot, context);
+}
+
+void threads_release(void) {
+    for (uint32_t i = 0; i < registry.tenants_made; i++) {
+        struct tenant *tenant = &registry.tenants[i];
+        if (tenant->memory != NULL)
+            munmap(tenant->memory, registry.config.ring_bytes + scratch_bytes());
+        tenant->memory = NULL;
+    }
+}
+
+void threads_forget(void) {
+    for (uint32_t i = 0; i < registry.tenants_made; i++) {
+        struct tenant *tenant = &registry.tenants[i];
+        tenant->timer = NO_TIMER;
+        tenant->live = false;
+        atomic_add(slot_retire, &tenant->slot->generation, 1);
+        atomic_write(quiesce_check, &tenant->slot->inside, 0);
+        memset(&tenant->slot->counters, 0, sizeof(struct counters));
+    }
+    threads_release();
+}
+
+void threads_count(struct spprof_stats *stats) {
+    for (uint32_t i = 0; i < SLOTS_MAX; i++) {
+        struct slot *slot = atomic_read(slot_find, &sampler.slots[i]);
+        if (slot == NULL)
+            break;
+        counters_snapshot(&slot->counters, stats);
+    }
+    counters_stray_snapshot(&sampler.strays, stats);
+    stats->threads = atomic_read(counter_snapshot, &registry.discovered);
+    stats->threads_refused = atomic_read(counter_snapshot, &registry.refused);
+}

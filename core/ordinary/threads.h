@@ -1,0 +1,54 @@
+/* The interpreter's threads: finding them, giving each a slot and a timer, and letting them go.
+ *
+ * Threads are found by reading the interpreter's list of thread states, again and again, from the session's own thread.
+ * The list changes while it is read and its nodes may be freed, so it is read through guarded loads and validated; a
+ * thread is let go only where a whole, sound reading of the list no longer had it.
+ *
+ * Ordinary code, not reentrant: the session sees to it that one call runs at a time.
+ */
+#ifndef SPPROF_THREADS_H
+#define SPPROF_THREADS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "handler.h"
+
+/* Empties a slot's ring into the session's sink. False where records stay in it (a session without a sink). */
+typedef bool drain_function(struct slot *slot);
+
+struct threads_config {
+    uintptr_t interpreter; /* whose threads */
+    uint64_t interval;     /* of the timers, nanoseconds */
+    uint64_t ring_bytes;
+    drain_function *drain;
+};
+
+/* Prepares for a session: no thread is known, all counters are 0. */
+void threads_begin(const struct threads_config *config);
+
+/* Reads the list once: new threads get slots and timers, gone ones lose them. Returns 0, or the negative errno value
+ * for which thread `tid` (0: none) could not be given a timer or a slot. */
+int threads_scan(int32_t tid);
+
+/* Deletes all timers; waits until no handler is in any slot. sampler.active must be false. Counters and what is in the
+ * rings stay. */
+void threads_end(void);
+
+/* Calls `visit` with each slot that may hold records. */
+void threads_each(void (*visit)(struct slot *slot, void *context), void *context);
+
+/* Gives the memory of rings back. After threads_end. */
+void threads_release(void);
+
+/* In a forked child: what was known of the parent's threads is forgotten; its timers do not exist here. */
+void threads_forget(void);
+
+/* Adds all slots' counters, and those of threads and refusals, to *stats. Any thread, at any time. */
+void threads_count(struct spprof_stats *stats);
+
+/* The name of a thread by its number in the session, as the kernel knew it, and its id. False where there is none.
+ * After threads_end. */
+bool threads_name(uint64_t thread, int32_t *tid, char name[16]);
+
+#endif

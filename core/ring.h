@@ -1,0 +1,38 @@
+/* A ring of variable-length records between one producer and one consumer.
+ *
+ * Who does what:
+ *   ring_push   the producer: the signal handler on the slot's own thread. Async-signal-safe, wait-free.
+ *   ring_pop    the consumer: one ordinary thread at a time (the session's drain lock sees to that). Lock-free.
+ * The two may run at once; nothing else may run beside either. The caller owns the words and frees them after the last
+ * use of the ring.
+ *
+ * The counters run freely and are compared by difference, so a wrap of the 64-bit values themselves is harmless too.
+ */
+#ifndef SPPROF_RING_H
+#define SPPROF_RING_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+struct ring {
+    uint64_t *words;       /* set once, before either side runs */
+    uint64_t capacity;     /* words, a power of two */
+    _Atomic uint64_t head; /* words ever written: the producer writes it, the consumer reads it */
+    _Atomic uint64_t tail; /* words ever given back: the consumer writes it, the producer reads it */
+};
+
+/* An empty ring over `capacity` (a power of two) words. */
+void ring_init(struct ring *ring, uint64_t *words, uint64_t capacity);
+
+/* Appends a record of `count` words. False where there is no room: the ring is then as it was. */
+bool ring_push(struct ring *ring, const uint64_t *record, uint32_t count);
+
+/* Takes the oldest record into `record`, which has room for `room` words; returns its length, or 0 where the ring is
+ * empty. A record longer than `room` cannot be: push and pop agree on the longest record of a session. */
+uint32_t ring_pop(struct ring *ring, uint64_t *record, uint32_t room);
+
+/* Whether there is nothing to take. The consumer's question. */
+bool ring_is_empty(const struct ring *ring);
+
+#endif

@@ -1,0 +1,273 @@
+#include "walk.h"
+
+/* User-space addresses. Below the first, nothing can be mapped (the kernel's vm.mmap_min_addr); the second is the first
+ * that no program gets without asking for it: 47 bits on x86-64, up to 52 on aarch64. */
+#define ADDRESS_LOW 0x10000u
+#if defined(__aarch64__)
+#define ADDRESS_HIGH (UINT64_C(1) << 52)
+#else
+#define ADDRESS_HIGH (UINT64_C(1) << 47)
+#endif
+
+/* The interpreter aligns all that is read here to a pointer's size at least. */
+#define POINTER_ALIGNMENT 8
+
+/* Limits of what a field can hold; past them it is damaged and would let an address wrap. */
+#define LARGEST_CHUNK (UINT64_C(1) << 31)      /* `push_chunk` counts bytes in an int */
+#define LARGEST_CODE_UNITS (UINT64_C(1) << 30) /* code lengths in bytes are an int */
+
+/* Where the walk is. */
+struct cursor {
+    uintptr_t chunk;      /* the data-stack chunk that the last frame on the data stack lies in; 0: none met yet */
+    uintptr_t chunk_low;  /* frames in it begin at or above this address ... */
+    uintptr_t chunk_high; /* ... and end at or below this one; */
+    uintptr_t frame_high; /* the next one there ends at or below this one */
+    uintptr_t stack_low;  /* the next frame on the C stack begins at or above this address */
+    uintptr_t passed;     /* a generator's frame met before (the tortoise of Brent's algorithm) */
+    uint32_t hops;        /* generators' frames met since then */
+    uint32_t hops_limit;  /* how many until `passed` moves up: doubles each time */
+    uint32_t steps;       /* frames and chunks visited */
+};
+
+static enum spprof_reason check_address(uintptr_t address, uint64_t size) {
+    if (address < ADDRESS_LOW || address > ADDRESS_HIGH - size)
+        return SPPROF_BOUNDS;
+    if (address % POINTER_ALIGNMENT != 0)
+        return SPPROF_ALIGNMENT;
+    return SPPROF_CAPTURED;
+}
+
+static enum spprof_reason enter_chunk(const struct walk *walk, struct cursor *cursor, uintptr_t chunk) {
+    const struct layout *layout = walk->layout;
+    enum spprof_reason reason = check_address(chunk, layout->chunk.data);
+    if (reason != SPPROF_CAPTURED)
+        return reason;
+    uint64_t size;
+    if (!load_word(&walk->reader, chunk + layout->chunk.size, &size))
+        return SPPROF_FAULT;
+    if (size < layout->chunk.data || size > LARGEST_CHUNK)
+        return SPPROF_BOUNDS;
+    cursor->chunk = chunk;
+    cursor->chunk_low = chunk + layout->chunk.data;
+    cursor->chunk_high = cursor->frame_high = chunk + size;
+    return SPPROF_CAPTURED;
+}
+
+/* Goes on with the newest chunk, or with the one before the current one. Chunks count as steps: a list of them that
+ * runs in a circle ends there. */
+static enum spprof_reason next_chunk(const struct walk *walk, struct cursor *cursor) {
+    uintptr_t link = cursor->chunk == 0 ? walk->thread_state + walk->layout->thread.datastack_chunk
+                                        : cursor->chunk + walk->layout->chunk.previous;
+    uint64_t chunk;
+    if (!load_link(&walk->reader, link, &chunk))
+        return SPPROF_FAULT;
+    if (cursor->steps++ == WALK_STEPS)
+        return SPPROF_CYCLE;
+    return enter_chunk(walk, cursor, chunk);
+}
+
+/* A frame on the data stack lies in one of the thread's chunks, below the frames that it called. */
+static enum spprof_reason place_on_data_stack(const struct walk *walk, struct cursor *cursor, uintptr_t frame) {
+    uintptr_t end = frame + walk->layout->frame.size;
+    while (cursor->chunk == 0 || frame < cursor->chunk_low || end > cursor->chunk_high) {
+        enum spprof_reason reason = next_chunk(walk, cursor);
+        if (reason != SPPROF_CAPTURED)
+            return reason;
+    }
+    if (end > cursor->frame_high)
+        return SPPROF_PROGRESS;
+    cursor->frame_high = frame;
+    return SPPROF_CAPTURED;
+}
+
+/* The interpreter's entry frames are variables of its C functions: inside the thread's C stack, the callers' above. */
+static enum spprof_reason place_on_c_stack(const struct walk *walk, struct cursor *cursor, uintptr_t frame) {
+    uintptr_t end = frame + walk->layout->frame.size;
+    if (frame < walk->stack_low || end > walk->stack_high)
+        return SPPROF_BOUNDS;
+    if (frame < cursor->stack_low)
+        return SPPROF_PROGRESS;
+    cursor->stack_low = end;
+    return SPPROF_CAPTURED;
+}
+
+/* A generator's frame may lie anywhere, so only here can a chain come back to itself. */
+static enum spprof_reason place_in_generator(struct cursor *cursor, uintptr_t frame) {
+    if (frame == cursor->passed)
+        return SPPROF_CYCLE;
+    if (cursor->hops++ == cursor->hops_limit) {
+        cursor->passed = frame;
+        cursor->hops = 0;
+        cursor->hops_limit = cursor->hops_limit * 2 + 1;
+    }
+    return SPPROF_CAPTURED;
+}
+
+/* Where the bytecode begins that this frame runs: in the code object, or in a free-threaded build from 3.14 in the copy
+ * that belongs to the thread. */
+static enum spprof_reason find_bytecode(const struct walk *walk, uintptr_t frame, uintptr_t code, uintptr_t *bytecode) {
+    const struct layout *layout = walk->layout;
+    if (layout->code.tlbc == 0) {
+        *bytecode = code + layout->code.code_adaptive;
+        return SPPROF_CAPTURED;
+    }
+    uint64_t array, index, count, entry;
+    if (!load_link(&walk->reader, code + layout->code.tlbc, &array))
+        return SPPROF_FAULT;
+    enum spprof_reason reason = check_address(array, layout->tlbc_array.entries);
+    if (reason != SPPROF_CAPTURED)
+        return reason;
+    if (!load_int(&walk->reader, frame + layout->frame.tlbc_index, &index) ||
+        !load_word(&walk->reader, array + layout->tlbc_array.size, &count))
+        return SPPROF_FAULT;
+    if (index >= count)
+        return SPPROF_CODE_RANGE;
+    if (!load_link(&walk->reader, array + layout->tlbc_array.entries + 8 * index, &entry))
+        return SPPROF_FAULT;
+    *bytecode = entry;
+    return entry != 0 ? SPPROF_CAPTURED : SPPROF_CODE_RANGE;
+}
+
+static enum spprof_reason read_instruction(const struct walk *walk, uintptr_t frame, uintptr_t code,
+                                           uint32_t *instruction) {
+    uint64_t pointer, units;
+    uintptr_t bytecode;
+    enum spprof_reason reason = find_bytecode(walk, frame, code, &bytecode);
+    if (reason != SPPROF_CAPTURED)
+        return reason;
+    if (!load_word(&walk->reader, frame + walk->layout->frame.instr_ptr, &pointer) ||
+        !load_word(&walk->reader, code + walk->layout->code.units, &units))
+        return SPPROF_FAULT;
+    uint64_t distance = pointer - bytecode;
+    if (units > LARGEST_CODE_UNITS || distance >= 2 * units || distance % 2 != 0)
+        return SPPROF_CODE_RANGE;
+    *instruction = (uint32_t)(distance / 2);
+    return SPPROF_CAPTURED;
+}
+
+/* The interpreter's own code objects (`_Py_InitCleanup`, run when a class is instantiated) have line 0 and one string
+ * for file and name; no compiler makes such a code object. Their thread-local bytecode is not kept up, so this is asked
+ * before the instruction is. */
+static enum spprof_reason is_trampoline(const struct walk *walk, uintptr_t code, uint64_t first_line, bool *answer) {
+    uint64_t filename, qualname;
+    *answer = false;
+    if (first_line != 0)
+        return SPPROF_CAPTURED;
+    if (!load_word(&walk->reader, code + walk->layout->code.filename, &filename) ||
+        !load_word(&walk->reader, code + walk->layout->code.qualname, &qualname))
+        return SPPROF_FAULT;
+    *answer = filename == qualname;
+    return SPPROF_CAPTURED;
+}
+
+/* Reads what a Python frame runs and stores it, unless it is a trampoline or the store is full. */
+static enum spprof_reason read_frame(struct walk *walk, uintptr_t frame) {
+    const struct layout *layout = walk->layout;
+    uint64_t executable, type, first_line;
+    if (!load_link(&walk->reader, frame + layout->frame.executable, &executable))
+        return SPPROF_FAULT;
+    uintptr_t code = executable & ~layout->executable_tag_mask;
+    enum spprof_reason reason = check_address(code, layout->code.size);
+    if (reason != SPPROF_CAPTURED)
+        return reason;
+    if (!load_word(&walk->reader, code + layout->object_type, &type))
+        return SPPROF_FAULT;
+    if (type != walk->code_type)
+        return SPPROF_TYPE;
+    if (!load_int(&walk->reader, code + layout->code.first_line, &first_line))
+        return SPPROF_FAULT;
+    bool trampoline;
+    reason = is_trampoline(walk, code, first_line, &trampoline);
+    if (reason != SPPROF_CAPTURED || trampoline)
+        return reason;
+    uint32_t instruction;
+    reason = read_instruction(walk, frame, code, &instruction);
+    if (reason != SPPROF_CAPTURED)
+        return reason;
+    if (walk->depth == walk->max_depth) {
+        walk->flags |= SPPROF_SAMPLE_TRUNCATED;
+        return SPPROF_CAPTURED;
+    }
+    walk->frames[walk->depth++] =
+        (struct walk_frame){.code = code, .instruction = instruction, .first_line = (int32_t)first_line};
+    return SPPROF_CAPTURED;
+}
+
+/* One frame of the chain: where it lies, and what it runs. `entry` says whether it is the interpreter's own. */
+static enum spprof_reason visit_frame(struct walk *walk, struct cursor *cursor, uintptr_t frame, bool *entry) {
+    enum spprof_reason reason = check_address(frame, walk->layout->frame.size);
+    if (reason != SPPROF_CAPTURED)
+        return reason;
+    uint64_t owner;
+    if (!load_byte(&walk->reader, frame + walk->layout->frame.owner, &owner))
+        return SPPROF_FAULT;
+    *entry = owner == OWNED_BY_INTERPRETER || owner == OWNED_BY_CSTACK;
+    if (*entry)
+        return place_on_c_stack(walk, cursor, frame);
+    if (owner == OWNED_BY_THREAD)
+        reason = place_on_data_stack(walk, cursor, frame);
+    else if (owner == OWNED_BY_GENERATOR)
+        reason = place_in_generator(cursor, frame);
+    else
+        return SPPROF_OWNER;
+    return reason != SPPROF_CAPTURED ? reason : read_frame(walk, frame);
+}
+
+/* Follows the chain from `frame` to its end. The end is the thread's root: the sentinel `root` where the version has
+ * one, else a last frame that is the interpreter's own, which place_on_c_stack has found on this thread's C stack. */
+static enum spprof_reason walk_chain(struct walk *walk, uintptr_t frame, uintptr_t root) {
+    struct cursor cursor = {.stack_low = walk->stack_low};
+    bool entry = true; /* a thread without Python frames has nothing above its root */
+    while (frame != 0 && frame != root) {
+        if (cursor.steps++ == WALK_STEPS) {
+            walk->flags |= SPPROF_SAMPLE_TRUNCATED;
+            return SPPROF_CAPTURED;
+        }
+        enum spprof_reason reason = visit_frame(walk, &cursor, frame, &entry);
+        if (reason != SPPROF_CAPTURED)
+            return reason;
+        uint64_t caller;
+        if (!load_link(&walk->reader, frame + walk->layout->frame.previous, &caller))
+            return SPPROF_FAULT;
+        frame = caller;
+    }
+    return frame == root && entry ? SPPROF_CAPTURED : SPPROF_INCOMPLETE;
+}
+
+/* Whether the state is bound to the thread that it is thought to be of, and whether that thread is attached. */
+static enum spprof_reason check_thread_state(struct walk *walk) {
+    const struct layout *layout = walk->layout;
+    if (walk->thread_state == 0)
+        return SPPROF_NO_THREAD_STATE;
+    enum spprof_reason reason = check_address(walk->thread_state, layout->thread.size);
+    if (reason != SPPROF_CAPTURED)
+        return reason;
+    uint64_t tid, status;
+    if (!load_word(&walk->reader, walk->thread_state + layout->thread.native_thread_id, &tid) ||
+        !load_int(&walk->reader, walk->thread_state + layout->thread.status, &status))
+        return SPPROF_FAULT;
+    if (tid != walk->tid || !(status & layout->thread.status_bound) || (status & layout->thread.status_unbound))
+        return SPPROF_DETACHED;
+    if (!(status & layout->thread.status_active))
+        walk->flags |= SPPROF_SAMPLE_DETACHED;
+    return SPPROF_CAPTURED;
+}
+
+enum spprof_reason walk_thread(struct walk *walk) {
+    const struct layout *layout = walk->layout;
+    walk->depth = 0;
+    walk->flags = 0;
+    enum spprof_reason reason = check_thread_state(walk);
+    if (reason != SPPROF_CAPTURED)
+        return reason;
+    uint64_t frame, root = 0;
+    if (!load_link(&walk->reader, walk->thread_state + layout->thread.current_frame, &frame))
+        return SPPROF_FAULT;
+    if (layout->thread.base_frame != 0) {
+        if (!load_word(&walk->reader, walk->thread_state + layout->thread.base_frame, &root))
+            return SPPROF_FAULT;
+        if (root == 0)
+            return SPPROF_INCOMPLETE;
+    }
+    return walk_chain(walk, frame, root);
+}

@@ -1,0 +1,45 @@
+/* The speculative walk of one thread's frame chain.
+ *
+ * Reads memory only through guarded loads (load.h), writes only into its `struct walk`, and gives one verdict: a whole
+ * stack (SPPROF_CAPTURED) or one reason, never part of a stack as if it were whole. It always ends: frames on the data
+ * stack fall, frames on the C stack rise, and frames in generators, which lie anywhere, are watched for a cycle; the
+ * number of steps is limited besides. Async-signal-safe, takes no lock, at most WALK_STEPS steps.
+ */
+#ifndef SPPROF_WALK_H
+#define SPPROF_WALK_H
+
+#include "layout.h"
+#include "load.h"
+#include "spprof.h"
+
+/* Frames and data-stack chunks that one walk visits at most. A deeper stack is truncated. */
+#define WALK_STEPS 65536
+
+/* A frame as the walk stores it. */
+struct walk_frame {
+    uint64_t code;        /* the code object's address, tag removed */
+    uint32_t instruction; /* index in code units */
+    int32_t first_line;
+};
+
+struct walk {
+    /* Set by the caller. */
+    const struct layout *layout;
+    struct reader reader;
+    uintptr_t code_type;       /* &PyCode_Type */
+    uintptr_t thread_state;    /* whose chain */
+    uint64_t tid;              /* the kernel's id of the thread that the state must be bound to */
+    uintptr_t stack_low;       /* the thread's C stack: lowest address in use ... */
+    uintptr_t stack_high;      /* ... and the first one past its end */
+    struct walk_frame *frames; /* room for max_depth */
+    uint32_t max_depth;
+
+    /* Set by the walk; meant only where it returns SPPROF_CAPTURED. */
+    uint32_t depth; /* frames stored, innermost first */
+    uint32_t flags; /* enum spprof_sample_flag */
+};
+
+/* Walks walk->thread_state's chain. `detached` and `no_thread_state` speak of the state, all else of the chain. */
+enum spprof_reason walk_thread(struct walk *walk);
+
+#endif
