@@ -1,0 +1,11 @@
+/* Names of code objects, taken from CPython while they are whole. */
+#ifndef SPPROF_NATIVE_NAMES_H
+#define SPPROF_NATIVE_NAMES_H
+
+#include "ordinary/codes.h"
+
+/* Copies the names of the code object at `code` (a PyCodeObject *). Calls nothing that could run Python code, collect
+ * garbage or let go of the thread state, so it may run under a lock and inside a code watcher. False: no memory. */
+bool names_take(const void *code, struct code_names *names);
+
+#endif

@@ -1,0 +1,65 @@
+"""The counters of a session, in the form that Python callers see."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypedDict
+
+if TYPE_CHECKING:
+    from ._native import NativeStats
+
+
+class Stats(TypedDict):
+    """Counters of one session; always `ticks == captured + sum(dropped.values())`."""
+
+    mode: str
+    """What drives the ticks: "cpu" is each thread's CPU time."""
+    interval_ms: float
+    """Milliseconds between two ticks of one thread; 0 before the first session."""
+    duration_s: float
+    """Seconds from start to stop, or to now."""
+    ticks: int
+    captured: int
+    """Ticks that became part of a sample."""
+    dropped: dict[str, int]
+    """Ticks that gave no sample, by reason; every reason is there, mostly with 0."""
+    samples: int
+    """Stacks recorded. Ticks that a thread missed are folded into a sample's weight, so this is at most `captured`."""
+    handler_runs: int
+    threads: int
+    """Threads sampled since the start."""
+    threads_refused: int
+    """Threads that could not be sampled at all."""
+    unguarded_ticks: int
+    """Ticks read the slow way, because another fault handler had displaced the profiler's."""
+
+
+def zero_counters() -> NativeStats:
+    """The counters where no session can ever have been."""
+    return {
+        "ticks": 0,
+        "captured": 0,
+        "dropped": {},
+        "samples": 0,
+        "handler_runs": 0,
+        "threads": 0,
+        "threads_refused": 0,
+        "unguarded_ticks": 0,
+        "duration_ns": 0,
+    }
+
+
+def public_stats(native: NativeStats, *, mode: str, interval_ms: float) -> Stats:
+    """The native counters with the session's settings, the duration in seconds."""
+    return {
+        "mode": mode,
+        "interval_ms": interval_ms,
+        "duration_s": native["duration_ns"] / 1e9,
+        "ticks": native["ticks"],
+        "captured": native["captured"],
+        "dropped": dict(native["dropped"]),
+        "samples": native["samples"],
+        "handler_runs": native["handler_runs"],
+        "threads": native["threads"],
+        "threads_refused": native["threads_refused"],
+        "unguarded_ticks": native["unguarded_ticks"],
+    }

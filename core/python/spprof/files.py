@@ -1,0 +1,62 @@
+"""Files that are written whole or not at all."""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+import stat
+from collections.abc import Iterable
+from contextlib import suppress
+
+
+def write_whole(path: str | os.PathLike[str], pieces: Iterable[str]) -> None:
+    """Replace the file at `path` (through symbolic links) by the pieces as UTF-8.
+
+    Until all of it is on disk an earlier file stays as it was, and after any failure nothing new is left. An earlier
+    file's permissions are kept; a new file gets the usual ones. Raises OSError.
+    """
+    target = os.path.realpath(path)
+    permissions = _permissions_of(target)
+    temporary = os.path.join(os.path.dirname(target), f".spprof-{secrets.token_hex(8)}.tmp")
+    try:
+        with open(temporary, "x", encoding="utf-8", newline="\n") as file:
+            file.writelines(pieces)
+            file.flush()
+            if permissions is not None:
+                os.fchmod(file.fileno(), permissions)
+            os.fsync(file.fileno())
+        os.replace(temporary, target)
+    except BaseException:  # an interrupt from the keyboard must not leave a part behind either
+        with suppress(FileNotFoundError):
+            os.unlink(temporary)
+        raise
+
+
+def check_writable(path: str | os.PathLike[str]) -> None:
+    """Raise OSError when `write_whole(path, ...)` could not even begin; leaves nothing behind."""
+    target = os.path.realpath(path)
+    _permissions_of(target)
+    folder = os.path.dirname(target)
+    probe = os.path.join(folder, f".spprof-{secrets.token_hex(8)}.tmp")
+    try:
+        with open(probe, "x"):
+            pass
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, folder) from None
+    finally:
+        with suppress(OSError):
+            os.unlink(probe)
+
+
+def _permissions_of(target: str) -> int | None:
+    """The mode bits of the file that is there, None for none. Raises OSError for what a file must not replace."""
+    try:
+        mode = os.stat(target).st_mode
+    except FileNotFoundError:
+        return None
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), target)
+    if not stat.S_ISREG(mode):  # os.replace would remove a device or a pipe that others use
+        raise OSError(errno.EINVAL, "Not a regular file", target)
+    return stat.S_IMODE(mode)

@@ -1,0 +1,206 @@
+"""The file formats of a profile.
+
+Both keep every captured tick, and show the lost ones under `[lost samples]` with one frame for each reason. What is
+not a Python frame has its label in brackets: `[truncated]` outermost where outer frames are missing, `[C code,
+detached]` innermost where the thread was inside C code, `[no Python frame]` for a stack without frames.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
+from typing import TYPE_CHECKING, NamedTuple
+
+from . import __version__
+
+if TYPE_CHECKING:
+    from .profiles import Frame, Profile, Thread
+
+_LOST = "[lost samples]"
+_TRUNCATED = "[truncated]"
+_DETACHED = "[C code, detached]"
+_EMPTY = "[no Python frame]"
+
+
+class Format(NamedTuple):
+    """A way to write a profile as text, in pieces since the whole may be large; `suffix` ends the usual file name."""
+
+    suffix: str
+    write: Callable[[Profile], Iterator[str]]
+
+
+def get(name: str) -> Format:
+    """The format of that name. Raises ValueError with the valid names."""
+    try:
+        return FORMATS[name]
+    except (KeyError, TypeError):
+        raise ValueError(f"unknown format {name!r}; the formats are {', '.join(FORMATS)}") from None
+
+
+def escaped(text: str, also: str = ";\\") -> str:
+    r"""The text on one line: each unprintable character, and each of `also`, becomes \xNN, \uNNNN or \UNNNNNNNN.
+
+    With the backslash among `also` no two texts become one, and Python's rules for string literals give a text back.
+    """
+    if text.isprintable() and not any(character in text for character in also):
+        return text
+    return "".join(
+        character if character.isprintable() and character not in also else _escape_sequence(ord(character))
+        for character in text
+    )
+
+
+def _escape_sequence(code: int) -> str:
+    if code < 0x100:
+        return f"\\x{code:02x}"
+    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+class _Stacks:
+    """Stacks as tuples of numbers, one number for each distinct label that was met; `labels[number]` is the label."""
+
+    def __init__(self, profile: Profile, label: Callable[[Frame], str], pseudo_label: Callable[[str], str]) -> None:
+        self.labels: list[str] = []
+        self._numbers: dict[str, int] = {}
+        self._of_frame: dict[int, int] = {}  # by id: equal frames are one object, which the tree keeps alive
+        self._label = label
+        self._pseudo_label = pseudo_label
+        self._tree = profile.tree
+
+    def _number(self, label: str) -> int:
+        number = self._numbers.setdefault(label, len(self.labels))
+        if number == len(self.labels):
+            self.labels.append(label)
+        return number
+
+    def _frame(self, frame: Frame) -> int:
+        number = self._of_frame.get(id(frame))
+        if number is None:
+            number = self._of_frame[id(frame)] = self._number(self._label(frame))
+        return number
+
+    def pseudo(self, name: str) -> int:
+        """The number of a level that is not a Python frame."""
+        return self._number(self._pseudo_label(name))
+
+    def of(self, node: int, detached: bool, truncated: bool) -> tuple[int, ...]:
+        """The stack that ends at a node of the call tree, outermost first, never empty."""
+        frames = self._tree.frames
+        stack = [self._frame(frames[step]) for step in self._tree.path(node)] or [self.pseudo(_EMPTY)]
+        if truncated:
+            stack.insert(0, self.pseudo(_TRUNCATED))
+        if detached:
+            stack.append(self.pseudo(_DETACHED))
+        return tuple(stack)
+
+
+def _losses(profile: Profile) -> Iterator[tuple[str, int]]:
+    for reason, ticks in profile.stats["dropped"].items():
+        if ticks:
+            yield f"[lost: {reason}]", ticks
+
+
+def _thread_labels(threads: Sequence[Thread]) -> list[str]:
+    """Names of the threads, with the thread id where a name alone would not tell two threads apart."""
+    often = Counter(thread.name for thread in threads)
+    return [thread.name if often[thread.name] == 1 else f"{thread.name} ({thread.native_id})" for thread in threads]
+
+
+def _speedscope(profile: Profile) -> Iterator[str]:
+    """JSON of https://www.speedscope.app/file-format-schema.json: a timeline of samples for each thread.
+
+    A frame is a function, with the line it begins at, so that a function is one box however many of its lines ran.
+    All of it is ASCII: names may hold what UTF-8 cannot (lone surrogates).
+    """
+    stacks = _Stacks(profile, _speedscope_frame, lambda name: json.dumps({"name": name}))
+    by_thread: list[list[tuple[str, int]]] = [[] for _ in profile.threads]
+
+    @lru_cache(maxsize=4096)
+    def stack(node: int, detached: bool, truncated: bool) -> str:
+        return json.dumps(stacks.of(node, detached, truncated), separators=(",", ":"))
+
+    for record in profile.records():
+        text = stack(record.node, record.detached, record.truncated)
+        by_thread[record.thread].append((text, record.weight))
+    timelines = list(zip(_thread_labels(profile.threads), by_thread, strict=True))
+    ticks = [sum(weight for _, weight in samples) for samples in by_thread]
+    losses = [(f"[{stacks.pseudo(name)}]", lost) for name, lost in _losses(profile)]
+    if losses:
+        timelines.append((_LOST, losses))
+    header = {
+        "$schema": "https://www.speedscope.app/file-format-schema.json",
+        "exporter": f"spprof {__version__}",
+        "name": f"{profile.mode} profile, a tick every {profile.interval_ms:g} ms",
+        "activeProfileIndex": ticks.index(max(ticks)) if ticks else 0,
+    }
+    yield json.dumps(header)[:-1]
+    yield ',\n"shared": {"frames": [\n'
+    yield ",\n".join(stacks.labels)
+    yield '\n]},\n"profiles": ['
+    for index, (name, samples) in enumerate(timelines):
+        yield ",\n" if index else "\n"
+        yield from _speedscope_timeline(name, samples, profile.interval_ms)
+    yield "\n]}\n"
+
+
+def _speedscope_frame(frame: Frame) -> str:
+    described: dict[str, str | int] = {"name": frame.name, "file": frame.filename}
+    if frame.first_line > 0:
+        described["line"] = frame.first_line
+    return json.dumps(described)
+
+
+def _speedscope_timeline(name: str, samples: list[tuple[str, int]], interval_ms: float) -> Iterator[str]:
+    def milliseconds(ticks: int) -> float:
+        return round(ticks * interval_ms, 6)  # the interval is a whole number of nanoseconds
+
+    header = {
+        "type": "sampled",
+        "name": name,
+        "unit": "milliseconds",
+        "startValue": 0,
+        "endValue": milliseconds(sum(weight for _, weight in samples)),
+    }
+    yield json.dumps(header)[:-1]
+    yield ', "samples": ['
+    yield ",".join(stack for stack, _ in samples)
+    yield '], "weights": '
+    yield json.dumps([milliseconds(weight) for _, weight in samples], separators=(",", ":"))
+    yield "}"
+
+
+def _collapsed(profile: Profile) -> Iterator[str]:
+    """Folded stacks: `thread;outermost;...;innermost ticks`, one line for each distinct stack of a thread.
+
+    A frame is `name (file:line)` with the line that was running. Names are escaped, see `escaped`.
+    """
+    stacks = _Stacks(profile, _collapsed_frame, str)
+    by_place: Counter[tuple[int, int, bool, bool]] = Counter()
+    for record in profile.records():
+        by_place[record.thread, record.node, record.detached, record.truncated] += record.weight
+    by_stack: Counter[tuple[int, tuple[int, ...]]] = Counter()  # places differ where equal code was loaded twice
+    for (thread, node, detached, truncated), ticks in by_place.items():
+        by_stack[thread, stacks.of(node, detached, truncated)] += ticks
+    roots = [_collapsed_root(name) for name in _thread_labels(profile.threads)]
+    for (thread, stack), ticks in by_stack.items():
+        yield f"{';'.join([roots[thread], *(stacks.labels[number] for number in stack)])} {ticks}\n"
+    for name, ticks in _losses(profile):
+        yield f"{_LOST};{name} {ticks}\n"
+
+
+def _collapsed_root(thread: str) -> str:
+    """The thread's name, its first character escaped where the name could pass for `[lost samples]`."""
+    return escaped(thread) if not thread.startswith("[") else f"\\x5b{escaped(thread[1:])}"
+
+
+def _collapsed_frame(frame: Frame) -> str:
+    place = f"{frame.filename}:{frame.line}" if frame.line else frame.filename
+    return escaped(f"{frame.name} ({place})")
+
+
+FORMATS = {
+    "speedscope": Format(".speedscope.json", _speedscope),
+    "collapsed": Format(".collapsed.txt", _collapsed),
+}

@@ -1,0 +1,326 @@
+"""The profiling session: starting, stopping and the objects that do it for a block or a function.
+
+Whether a session is active is for the native extension alone to say, so a forked child, which has none, needs no
+repair here beyond a fresh lock.
+"""
+
+from __future__ import annotations
+
+import atexit
+import functools
+import inspect
+import os
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar, cast, overload
+
+from . import formats
+from .counters import Stats, public_stats, zero_counters
+from .profiles import Profile, name_threads
+
+if TYPE_CHECKING:
+    from types import ModuleType, TracebackType
+    from typing import Self
+
+_native: ModuleType | None
+try:
+    from . import _native
+except ImportError as error:
+    _native = None
+    _why_missing = str(error)
+
+MODES = ("cpu",)
+MIN_INTERVAL_MS = 0.1
+MAX_INTERVAL_MS = 10_000
+MAX_DEPTH = 4096
+DEFAULT_INTERVAL_MS = 10
+DEFAULT_DEPTH = 1024
+
+_Parameters = ParamSpec("_Parameters")
+_Result = TypeVar("_Result")
+_Result_co = TypeVar("_Result_co", covariant=True)
+
+
+@dataclass(frozen=True, eq=False)
+class Settings:
+    """What a session was asked for. The object stands for its session: two sessions never share one."""
+
+    interval_ms: float
+    max_depth: int
+    mode: str
+
+    def __post_init__(self) -> None:
+        check_interval(self.interval_ms)
+        if isinstance(self.max_depth, bool) or not isinstance(self.max_depth, int):
+            raise TypeError(f"max_depth must be an int, not {type(self.max_depth).__name__}")
+        if not 1 <= self.max_depth <= MAX_DEPTH:
+            raise ValueError(f"max_depth must be between 1 and {MAX_DEPTH} frames, not {self.max_depth}")
+        if self.mode not in MODES:
+            raise ValueError(f"mode must be {' or '.join(map(repr, MODES))}, not {self.mode!r}")
+
+
+def check_interval(interval_ms: object) -> None:
+    """Raise TypeError or ValueError unless it is a number of milliseconds that a session can tick at."""
+    if isinstance(interval_ms, bool) or not isinstance(interval_ms, (int, float)):
+        raise TypeError(f"the interval must be an int or a float of milliseconds, not {type(interval_ms).__name__}")
+    if not MIN_INTERVAL_MS <= interval_ms <= MAX_INTERVAL_MS:  # false for NaN too
+        raise ValueError(
+            f"the interval must be between {MIN_INTERVAL_MS} and {MAX_INTERVAL_MS} milliseconds, not {interval_ms}"
+        )
+
+
+class _State:
+    """What this side keeps of the session; `lock` guards the rest.
+
+    The lock is reentrant, since a Python signal handler may stop a session while its thread is starting one.
+    """
+
+    def __init__(self) -> None:
+        self.lock = threading.RLock()
+        self.settings: Settings | None = None  # of the last session started
+        self.stops_at_exit = False
+
+    def renew_lock(self) -> None:
+        """In a forked child: the thread that held the lock may not exist there."""
+        self.lock = threading.RLock()
+
+
+_state = _State()
+os.register_at_fork(after_in_child=_state.renew_lock)
+
+
+def is_active() -> bool:
+    """Whether a session is active in this process; False in a forked child."""
+    return _native is not None and _native.is_active()
+
+
+def start(interval_ms: float = DEFAULT_INTERVAL_MS, *, max_depth: int = DEFAULT_DEPTH, mode: str = "cpu") -> None:
+    """Start sampling every thread of this interpreter, threads born later too.
+
+    `interval_ms` is the CPU time of a thread between two of its samples, 0.1 to 10,000 milliseconds. Stacks deeper
+    than `max_depth` frames (at most 4096) lose their outer frames and are marked. A session that is still active when
+    the interpreter exits is stopped then.
+
+    Raises RuntimeError when a session is active or this interpreter cannot be sampled, TypeError or ValueError for a
+    bad argument.
+    """
+    begin(Settings(interval_ms, max_depth, mode))
+
+
+def stop() -> Profile:
+    """End the session and return what it collected. Raises RuntimeError when no session is active."""
+    with _state.lock:
+        if _native is None or _state.settings is None or not _native.is_active():
+            raise RuntimeError("no session is active; start one first")
+        native = _native.stop()
+        settings = _state.settings
+    threads = name_threads(native["threads"], _living_threads(), _process_name())
+    return Profile(native, mode=settings.mode, interval_ms=settings.interval_ms, threads=threads)
+
+
+def stats() -> Stats:
+    """Counters of the active session or else of the last one; zeros before the first."""
+    settings = _state.settings
+    return public_stats(
+        zero_counters() if _native is None else _native.stats(),
+        mode=settings.mode if settings else MODES[0],
+        interval_ms=settings.interval_ms if settings else 0,
+    )
+
+
+def begin(settings: Settings) -> None:
+    """Start a session; `settings` must not have been used before. Raises RuntimeError."""
+    with _state.lock:
+        if is_active():
+            raise RuntimeError("a session is already active; stop it first")
+        if _native is None:
+            raise RuntimeError(
+                f"spprof cannot sample here, its native extension does not load ({_why_missing}); "
+                "install spprof on Linux for CPython 3.13 or newer"
+            )
+        _native.start(round(settings.interval_ms * 1_000_000), settings.max_depth)
+        _state.settings = settings
+        if not _state.stops_at_exit:
+            _state.stops_at_exit = True
+            atexit.register(_stop_at_exit)
+
+
+def begin_unless_active(settings: Settings) -> bool:
+    """Start a session unless one is active; whether it did. Raises RuntimeError."""
+    with _state.lock:
+        if is_active():
+            return False
+        begin(settings)
+        return True
+
+
+def end(settings: Settings) -> Profile | None:
+    """Stop the session that was started with `settings`; None where it is not the active one (any more)."""
+    with _state.lock:
+        if not is_active() or _state.settings is not settings:
+            return None
+        return stop()
+
+
+def _stop_at_exit() -> None:
+    with _state.lock:
+        if is_active():
+            stop()
+
+
+def _living_threads() -> dict[int, str]:
+    return {thread.native_id: thread.name for thread in threading.enumerate() if thread.native_id is not None}
+
+
+def _process_name() -> str:
+    """The kernel's name for the main thread, which other threads inherit; empty where the kernel does not say.
+
+    Read without a file object: 3.13t yields the processor dozens of times to close one, which takes long where other
+    threads are busy.
+    """
+    try:
+        file = os.open("/proc/self/comm", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return ""
+    try:
+        return os.fsdecode(os.read(file, 64)).rstrip("\n")
+    finally:
+        os.close(file)
+
+
+class Profiled(Protocol[_Parameters, _Result_co]):
+    """A function decorated by `profile`."""
+
+    last_profile: Profile | None
+    """Of the last call that was profiled and has ended."""
+
+    def __call__(self, *args: _Parameters.args, **kwargs: _Parameters.kwargs) -> _Result_co: ...
+
+
+class Profiler:
+    """A session for a `with` block; afterwards `profile` has the result.
+
+    `profile` is None until the block ends, and stays None where the session did not live until then because something
+    inside stopped it, or because this is a forked child. Entering raises RuntimeError as `start` does. One object may
+    be entered again after it was left. As a decorator it profiles each call of a function as `spprof.profile` does.
+    """
+
+    def __init__(
+        self, interval_ms: float = DEFAULT_INTERVAL_MS, *, max_depth: int = DEFAULT_DEPTH, mode: str = "cpu"
+    ) -> None:
+        """The arguments are those of `start`, checked here."""
+        self._arguments = (interval_ms, max_depth, mode)
+        self._settings = Settings(*self._arguments)
+        self.profile: Profile | None = None
+
+    def __enter__(self) -> Self:
+        settings = Settings(*self._arguments)
+        begin(settings)
+        self._settings = settings
+        self.profile = None
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.profile = end(self._settings)
+
+    def __call__(self, function: Callable[_Parameters, _Result]) -> Profiled[_Parameters, _Result]:
+        return cast("Profiled[_Parameters, _Result]", _Decoration(self._arguments, self._keep).decorate(function))
+
+    def _keep(self, profile: Profile) -> None:
+        self.profile = profile
+
+
+class _Decoration:
+    """Profiles each call of one function in a session of its own and hands each Profile to `keep`."""
+
+    def __init__(self, arguments: tuple[float, int, str], keep: Callable[[Profile], None]) -> None:
+        self._arguments = arguments
+        self._keep = keep
+
+    def decorate(self, function: Callable[..., Any]) -> Profiled[..., Any]:
+        """The function's replacement. Raises TypeError for a generator function."""
+        if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+            raise TypeError("a generator function cannot be profiled by call: its body runs after the call is over")
+        wrap = self._coroutine if inspect.iscoroutinefunction(function) else self._plain
+        self._profiled = cast("Profiled[..., Any]", wrap(function))
+        self._profiled.last_profile = None
+        return self._profiled
+
+    def _plain(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(function)
+        def profiled(*args: Any, **kwargs: Any) -> Any:
+            with self._session():
+                return function(*args, **kwargs)
+
+        return profiled
+
+    def _coroutine(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(function)
+        async def profiled(*args: Any, **kwargs: Any) -> Any:
+            with self._session():
+                return await function(*args, **kwargs)
+
+        return profiled
+
+    @contextmanager
+    def _session(self) -> Iterator[None]:
+        settings = Settings(*self._arguments)
+        started = begin_unless_active(settings)
+        try:
+            yield
+        finally:
+            profile = end(settings) if started else None
+            if profile is not None:
+                self._profiled.last_profile = profile
+                self._keep(profile)
+
+
+@overload
+def profile(function: Callable[_Parameters, _Result], /) -> Profiled[_Parameters, _Result]: ...
+
+
+@overload
+def profile(
+    *,
+    interval_ms: float = ...,
+    max_depth: int = ...,
+    mode: str = ...,
+    path: str | os.PathLike[str] | None = ...,
+    format: str = ...,
+) -> Callable[[Callable[_Parameters, _Result]], Profiled[_Parameters, _Result]]: ...
+
+
+def profile(
+    function: Callable[..., Any] | None = None,
+    /,
+    *,
+    interval_ms: float = DEFAULT_INTERVAL_MS,
+    max_depth: int = DEFAULT_DEPTH,
+    mode: str = "cpu",
+    path: str | os.PathLike[str] | None = None,
+    format: str = "speedscope",
+) -> Any:
+    """Decorator that profiles each call: `@spprof.profile` or `@spprof.profile(interval_ms=1, path="work.json")`.
+
+    The last Profile is the function's `last_profile`; with a `path` each call also saves its own there, so the last
+    one stays. Coroutine functions are profiled from the first step to the last, with all that runs in between. A call
+    made while a session is active (a recursive one, or one in a second thread) runs without a session of its own.
+
+    Bad arguments are refused here; a call raises RuntimeError as `start` does, and OSError where saving fails.
+    """
+    arguments = (interval_ms, max_depth, mode)
+    Settings(*arguments)
+    formats.get(format)
+
+    def keep(profile: Profile) -> None:
+        if path is not None:
+            profile.save(path, format)
+
+    def decorate(function: Callable[..., Any]) -> Profiled[..., Any]:
+        return _Decoration(arguments, keep).decorate(function)
+
+    return decorate if function is None else decorate(function)
