@@ -70,10 +70,8 @@ void handler_tick(struct slot *slot, uint32_t weight, uintptr_t stack_low, struc
     counters_end(&slot->counters, weight, take_sample(slot, weight, stack_low, reader));
 }
 
-/* Guarded loads need our fault handler installed and the fault signals not blocked in the interrupted thread: a fault
- * while they are is fatal. */
-static struct reader choose_reader(const ucontext_t *context) {
-    bool guarded = !sigismember(&context->uc_sigmask, SIGSEGV) && !sigismember(&context->uc_sigmask, SIGBUS) &&
+struct reader handler_choose_reader(const sigset_t *blocked) {
+    bool guarded = !sigismember(blocked, SIGSEGV) && !sigismember(blocked, SIGBUS) &&
                    signals_installed(SIGSEGV, handler_on_fault) && signals_installed(SIGBUS, handler_on_fault);
     return guarded ? (struct reader){0} : (struct reader){.through = read_by_syscall};
 }
@@ -96,7 +94,8 @@ static void on_tick(uint64_t value, uint32_t weight, const ucontext_t *context) 
         return;
     }
     if (enter(slot, value >> 16 & 0xffff)) {
-        handler_tick(slot, weight, (uintptr_t)STACK_POINTER(context) - RED_ZONE, choose_reader(context));
+        handler_tick(slot, weight, (uintptr_t)STACK_POINTER(context) - RED_ZONE,
+                     handler_choose_reader(&context->uc_sigmask));
     } else {
         bool active = atomic_read(active_peek, &sampler.active);
         counters_stray(&sampler.strays, weight, active ? SPPROF_NO_THREAD_STATE : SPPROF_BUSY);

@@ -87,6 +87,10 @@ void handler_on_profile_signal(int signal, siginfo_t *info, void *ucontext);
 /* The handler of SIGSEGV and SIGBUS: recovers guarded loads, hands every other fault to its former owner. */
 void handler_on_fault(int signal, siginfo_t *info, void *ucontext);
 
+/* How a thread may read memory that may not be there: by guarded loads only where our fault handler is installed and the
+ * thread does not block the fault signals (`blocked`), for a fault that finds either otherwise is fatal. Changes errno. */
+struct reader handler_choose_reader(const sigset_t *blocked);
+
 /* Takes one tick for `slot` on the calling thread. `stack_low` is the lowest address of its C stack in use. The walk
  * reads through `reader`. */
 void handler_tick(struct slot *slot, uint32_t weight, uintptr_t stack_low, struct reader reader);

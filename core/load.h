@@ -39,7 +39,7 @@ struct load_site {
 };
 
 #define LOAD_SITE                                                                                                      \
-    ".pushsection spprof_loads, \"a\"\n"                                                                               \
+    ".pushsection spprof_loads, \"aR\"\n"                                                                              \
     ".balign 4\n"                                                                                                      \
     ".long 1b - .\n"                                                                                                   \
     ".long %l[fault] - .\n"                                                                                            \

@@ -26,7 +26,8 @@ struct cursor {
     uintptr_t passed;     /* a generator's frame met before (the tortoise of Brent's algorithm) */
     uint32_t hops;        /* generators' frames met since then */
     uint32_t hops_limit;  /* how many until `passed` moves up: doubles each time */
-    uint32_t steps;       /* frames and chunks visited */
+    uint32_t frames;      /* visited */
+    uint32_t chunks;      /* visited */
 };
 
 static enum spprof_reason check_address(uintptr_t address, uint64_t size) {
@@ -53,15 +54,15 @@ static enum spprof_reason enter_chunk(const struct walk *walk, struct cursor *cu
     return SPPROF_CAPTURED;
 }
 
-/* Goes on with the newest chunk, or with the one before the current one. Chunks count as steps: a list of them that
- * runs in a circle ends there. */
+/* Goes on with the newest chunk, or with the one before the current one. A stack has no more chunks than frames, so only
+ * a list of them that runs in a circle reaches the limit. */
 static enum spprof_reason next_chunk(const struct walk *walk, struct cursor *cursor) {
     uintptr_t link = cursor->chunk == 0 ? walk->thread_state + walk->layout->thread.datastack_chunk
                                         : cursor->chunk + walk->layout->chunk.previous;
     uint64_t chunk;
     if (!load_link(&walk->reader, link, &chunk))
         return SPPROF_FAULT;
-    if (cursor->steps++ == WALK_STEPS)
+    if (cursor->chunks++ == WALK_STEPS)
         return SPPROF_CYCLE;
     return enter_chunk(walk, cursor, chunk);
 }
@@ -219,7 +220,7 @@ static enum spprof_reason walk_chain(struct walk *walk, uintptr_t frame, uintptr
     struct cursor cursor = {.stack_low = walk->stack_low};
     bool entry = true; /* a thread without Python frames has nothing above its root */
     while (frame != 0 && frame != root) {
-        if (cursor.steps++ == WALK_STEPS) {
+        if (cursor.frames++ == WALK_STEPS) {
             walk->flags |= SPPROF_SAMPLE_TRUNCATED;
             return SPPROF_CAPTURED;
         }

@@ -3,7 +3,7 @@
  * Reads memory only through guarded loads (load.h), writes only into its `struct walk`, and gives one verdict: a whole
  * stack (SPPROF_CAPTURED) or one reason, never part of a stack as if it were whole. It always ends: frames on the data
  * stack fall, frames on the C stack rise, and frames in generators, which lie anywhere, are watched for a cycle; the
- * number of steps is limited besides. Async-signal-safe, takes no lock, at most WALK_STEPS steps.
+ * number of steps is limited besides. Async-signal-safe, takes no lock, at most WALK_STEPS frames and as many chunks.
  */
 #ifndef SPPROF_WALK_H
 #define SPPROF_WALK_H
@@ -12,7 +12,7 @@
 #include "load.h"
 #include "spprof.h"
 
-/* Frames and data-stack chunks that one walk visits at most. A deeper stack is truncated. */
+/* Frames, and data-stack chunks, that one walk visits at most. A deeper stack is truncated. */
 #define WALK_STEPS 65536
 
 /* A frame as the walk stores it. */

@@ -81,8 +81,9 @@ struct spprof_config {
     /* The thread state of the caller (PyThreadState_Get()); its interpreter is the one that is sampled. */
     const void *thread_state;
     /* Takes the samples: called on the session's own thread, once an interval or every 1 to 10 ms, and from
-     * spprof_stop; never from a signal handler and never twice at once. It must not call spprof_start, _stop or _drain.
-     * NULL means: samples wait in their rings for spprof_drain. */
+     * spprof_stop; never from a signal handler and never twice at once. Locks of the session are held then: it must
+     * not fork, call the Python API, or call any function of this header but spprof_code_died, spprof_is_active and
+     * spprof_reason_name. NULL means: samples wait in their rings for spprof_drain. */
     spprof_sample_function *sink;
     void *sink_context;
     /* Told from time to time, on the sink's thread, that every sample whose generation is below `generation` has been
@@ -113,7 +114,7 @@ struct spprof_stats {
     uint64_t ticks;                     /* expirations of the threads' timers; the sum of `by_reason` */
     uint64_t by_reason[SPPROF_REASONS]; /* ticks by outcome; by_reason[SPPROF_CAPTURED] is what was captured */
     uint64_t samples;                   /* records made: ticks captured, with overruns folded into their weight */
-    uint64_t handler_runs;              /* signals of ours that arrived */
+    uint64_t handler_runs;              /* signals of ours that were taken for a thread of the session */
     uint64_t threads;                   /* threads sampled since the start */
     uint64_t threads_refused;           /* threads that could not be given a timer or a slot */
     uint64_t unguarded_ticks;           /* ticks that read through process_vm_readv: our fault handler was displaced */

@@ -27,6 +27,7 @@
 #define RING_USUAL 65536
 #define RING_MOST (16 << 20)
 
+#define FIRST_TRIES 16 /* at a sound reading of the list of threads, before a session starts without one */
 #define RING_RECORDS 4 /* of the greatest depth, that a ring of the usual size has room for at least */
 
 /* How often the session's thread looks for new threads and empties the rings, nanoseconds: once an interval, within
@@ -153,6 +154,13 @@ int64_t spprof_drain(spprof_sample_function *sink, void *context) {
 
 /* --- the session's thread ---------------------------------------------------------------------------- */
 
+/* How the calling thread may read. */
+static struct reader ordinary_reader(void) {
+    sigset_t blocked;
+    pthread_sigmask(SIG_SETMASK, NULL, &blocked);
+    return handler_choose_reader(&blocked);
+}
+
 /* Sleeps until it is time for the next look; false once the session is being stopped. */
 static bool sleep_until(uint64_t time) {
     struct timespec until = {.tv_sec = (time_t)(time / 1000000000u), .tv_nsec = (long)(time % 1000000000u)};
@@ -175,7 +183,7 @@ static void *keep_watch(void *unused) {
         pthread_mutex_lock(&session.work);
         /* A neighbour that took SIGPROF gets its own signals through us; ours would end or confuse it. */
         install_handler(SIGPROF, handler_on_profile_signal);
-        threads_scan(0);
+        threads_scan(ordinary_reader());
         drain_all();
         pthread_mutex_unlock(&session.work);
     }
@@ -287,7 +295,7 @@ static int find_interpreter(struct spprof_config *config, uintptr_t *interpreter
     char problem[200];
     if (!layout_read(&sampler.layout, config->runtime, LAYOUT_TABLE_BYTES, problem, sizeof problem))
         return fail(EINVAL, "%s", problem);
-    struct reader reader = {.through = read_by_syscall};
+    struct reader reader = ordinary_reader();
     uint64_t found;
     if (!load_word(&reader, (uintptr_t)config->thread_state + sampler.layout.thread.interpreter, &found) || found == 0)
         return fail(EINVAL, "the thread state that was passed cannot be read; pass PyThreadState_Get()");
@@ -333,16 +341,14 @@ static int begin_sampling(uintptr_t interpreter) {
     session.started = now();
     atomic_write(active_write, &sampler.active, true);
     pthread_mutex_lock(&session.work);
-    int error = threads_scan((int32_t)gettid());
+    int error = threads_admit((uintptr_t)session.config.thread_state, ordinary_reader());
+    for (int tries = 0; error == 0 && tries < FIRST_TRIES && !threads_scan(ordinary_reader()); tries++)
+        ; /* what a changing list hides now, the session's thread finds later */
     pthread_mutex_unlock(&session.work);
-    struct spprof_stats found = {0};
-    threads_count(&found);
     if (error == -EAGAIN)
         error = fail(EAGAIN, "no timer could be made; raise the limit of pending signals (ulimit -i)");
     else if (error != 0)
         error = fail(-error, "the calling thread could not be sampled: %s", strerror(-error));
-    else if (found.threads == 0)
-        error = fail(EINVAL, "the interpreter's list of threads could not be read");
     else if ((error = start_thread()) != 0)
         error = fail(-error, "no thread could be started: %s", strerror(-error));
     if (error != 0) {
@@ -357,27 +363,28 @@ static int start_locked(struct spprof_config config) {
         return fail(EBUSY, "a session is already active; stop it first");
     uintptr_t interpreter = 0;
     int error = check_numbers(&config);
-    if (error == 0)
-        error = find_interpreter(&config, &interpreter);
     if (error == 0 && (error = prepare_process()) != 0)
         error = fail(-error, "the process could not be prepared: %s", strerror(-error));
-    if (error != 0)
+    if (error == 0)
+        error = take_signals();
+    if (error == 0)
+        error = find_interpreter(&config, &interpreter);
+    if (error != 0) {
+        give_signals_back();
         return error;
+    }
     threads_release(); /* what nobody drained goes, and with it the geometry that it was made for */
     session.waiting = false;
     error = make_buffers(config.max_depth);
-    if (error != 0)
+    if (error != 0) {
+        give_signals_back();
         return error;
+    }
     session.config = config;
     sampler.code_type = (uintptr_t)config.code_type;
     sampler.max_depth = config.max_depth;
     /* The initial thread's stack begins below the strings that the kernel put there. */
     sampler.main_stack_high = getauxval(AT_EXECFN) & ~(uintptr_t)7;
-    error = take_signals();
-    if (error != 0) {
-        give_signals_back();
-        return error;
-    }
     return begin_sampling(interpreter);
 }
 

@@ -12,7 +12,6 @@
 #include <unistd.h>
 
 #include "atomics.h"
-#include "signals.h"
 #include "timers.h"
 
 /* No interpreter has more thread states; a longer list is a damaged one. */
@@ -129,6 +128,15 @@ bool threads_name(uint64_t thread, int32_t *tid, char name[16]) {
     return true;
 }
 
+/* --- thread ids --------------------------------------------------------------------------------- */
+
+static uint16_t *tid_entry(int32_t tid) {
+    uint32_t at = (uint32_t)tid * 2654435761u % BY_TID_SIZE;
+    while (registry.by_tid[at] != 0 && registry.tenants[registry.by_tid[at] - 1].slot->tid != tid)
+        at = (at + 1) % BY_TID_SIZE;
+    return &registry.by_tid[at];
+}
+
 /* --- admitting and retiring -------------------------------------------------------------------- */
 
 /* A thread that was born since the last reading of the list has run without a timer since. Ticks are laid on its CPU
@@ -143,22 +151,21 @@ static uint64_t missed_ticks(int64_t used, uint64_t scan_began, uint64_t *first)
     return (uint64_t)used / interval;
 }
 
-static int open_timer(struct tenant *tenant, uint64_t scan_began) {
+/* The missed ticks are counted while the handler, which counts the others, cannot run yet. */
+static int start_timer(struct tenant *tenant, uint64_t scan_began) {
     struct slot *slot = tenant->slot;
     int64_t used = timers_cpu_time(slot->tid);
     if (used < 0)
         return (int)used;
-    uint64_t first;
-    uint64_t missed = missed_ticks(used, scan_began, &first);
-    counters_missed(&slot->counters, (uint32_t)missed);
     uint32_t number = (uint32_t)(tenant - registry.tenants);
     uint32_t generation = atomic_read(enter_generation, &slot->generation);
-    tenant->timer = timers_open(slot->tid, first, registry.config.interval, tick_value(number, generation));
-    if (tenant->timer >= 0)
-        return 0;
-    int error = tenant->timer;
-    tenant->timer = NO_TIMER;
-    return error;
+    int timer = timers_open(slot->tid, tick_value(number, generation));
+    if (timer < 0)
+        return timer;
+    tenant->timer = timer;
+    uint64_t first;
+    counters_missed(&slot->counters, (uint32_t)missed_ticks(used, scan_began, &first));
+    return timers_run(timer, first, registry.config.interval);
 }
 
 /* From here on a signal of the slot's former timers is not taken for one of its next. */
@@ -186,22 +193,18 @@ static int admit(uintptr_t state, int32_t tid, uintptr_t thread_id, uint64_t sca
     slot->tid = tid;
     slot->thread_id = thread_id;
     atomic_write(state_update, &slot->thread_state, state);
-    int error = open_timer(tenant, scan_began);
-    if (error != 0)
+    int error = start_timer(tenant, scan_began);
+    if (error != 0) {
+        close_slot(tenant);
         return error;
+    }
     tenant->live = tenant->seen = true;
+    *tid_entry(tid) = (uint16_t)(tenant - registry.tenants + 1);
     atomic_write(counter_outcome, &registry.discovered, thread + 1);
     return 0;
 }
 
 /* --- reading the list --------------------------------------------------------------------------- */
-
-static uint16_t *tid_entry(int32_t tid) {
-    uint32_t at = (uint32_t)tid * 2654435761u % BY_TID_SIZE;
-    while (registry.by_tid[at] != 0 && registry.tenants[registry.by_tid[at] - 1].slot->tid != tid)
-        at = (at + 1) % BY_TID_SIZE;
-    return &registry.by_tid[at];
-}
 
 static bool index_tenants(void) {
     if (registry.by_tid == NULL)
@@ -221,31 +224,35 @@ struct state_fields {
     uint64_t interpreter, next, tid, thread_id, status;
 };
 
+/* Whether `state` is one of this interpreter's. Its interpreter is read last: a state that was freed meanwhile, and used
+ * for something else, does not pass. */
 static bool read_state(const struct reader *reader, uintptr_t state, struct state_fields *fields) {
     const struct layout *layout = &sampler.layout;
-    return state % 8 == 0 && load_word(reader, state + layout->thread.interpreter, &fields->interpreter) &&
-           load_word(reader, state + layout->thread.native_thread_id, &fields->tid) &&
+    return state % 8 == 0 && load_word(reader, state + layout->thread.native_thread_id, &fields->tid) &&
            load_word(reader, state + layout->thread.thread_id, &fields->thread_id) &&
            load_int(reader, state + layout->thread.status, &fields->status) &&
-           load_link(reader, state + layout->thread.next, &fields->next);
+           load_link(reader, state + layout->thread.next, &fields->next) &&
+           load_link(reader, state + layout->thread.interpreter, &fields->interpreter) &&
+           fields->interpreter == registry.config.interpreter;
 }
 
 /* A thread state of the list: known, or admitted now. The list has the newest first, so where a thread has several the
- * newest counts. */
+ * newest counts. A known thread id with another pthread_t is a new thread that the kernel gave the number of a dead one. */
 static int meet(uintptr_t state, const struct state_fields *fields, uint64_t scan_began) {
     const struct layout *layout = &sampler.layout;
     bool bound = (fields->status & layout->thread.status_bound) && !(fields->status & layout->thread.status_unbound);
     if (!bound || fields->tid == 0 || fields->tid > INT32_MAX)
         return 0;
-    uint16_t *entry = tid_entry((int32_t)fields->tid);
-    if (*entry != 0) {
-        struct tenant *tenant = &registry.tenants[*entry - 1];
-        if (!tenant->seen)
-            atomic_write(state_update, &tenant->slot->thread_state, state);
-        tenant->seen = true;
-        return 0;
-    }
-    return admit(state, (int32_t)fields->tid, fields->thread_id, scan_began);
+    uint16_t entry = *tid_entry((int32_t)fields->tid);
+    struct tenant *tenant = entry != 0 ? &registry.tenants[entry - 1] : NULL;
+    if (tenant != NULL && tenant->live && tenant->slot->thread_id != fields->thread_id && !tenant->seen)
+        retire(tenant);
+    if (tenant == NULL || !tenant->live)
+        return admit(state, (int32_t)fields->tid, fields->thread_id, scan_began);
+    if (!tenant->seen)
+        atomic_write(state_update, &tenant->slot->thread_state, state);
+    tenant->seen = true;
+    return 0;
 }
 
 static void retire_unseen(void) {
@@ -254,34 +261,43 @@ static void retire_unseen(void) {
             retire(&registry.tenants[i]);
 }
 
-int threads_scan(int32_t tid) {
-    struct reader reader = {0};
-    if (!signals_installed(SIGSEGV, handler_on_fault) || !signals_installed(SIGBUS, handler_on_fault))
-        reader.through = read_by_syscall;
+int threads_admit(uintptr_t state, struct reader reader) {
+    struct state_fields fields;
     if (!index_tenants())
         return -ENOMEM;
-    uint64_t began = now(), refused = 0, state;
-    int asked = 0;
-    if (!load_link(&reader, registry.config.interpreter + sampler.layout.interpreter.threads_head, &state))
-        return 0;
-    for (uint32_t count = 0; state != 0 && count < LIST_LIMIT; count++) {
+    return read_state(&reader, state, &fields) ? meet(state, &fields, now()) : -EINVAL;
+}
+
+/* Reads the list once; false where it changed so that the reading is not sound. */
+static bool read_list(const struct reader *reader, uint64_t began, uint64_t *refused) {
+    uint64_t state;
+    uintptr_t head = registry.config.interpreter + sampler.layout.interpreter.threads_head;
+    if (!load_link(reader, head, &state))
+        return false;
+    for (uint32_t count = 0; state != 0; count++) {
         struct state_fields fields;
-        if (!read_state(&reader, state, &fields) || fields.interpreter != registry.config.interpreter)
-            return asked; /* the list changed under us: what was met counts, what was not may still be there */
+        if (count == LIST_LIMIT || !read_state(reader, state, &fields))
+            return false;
         int error = meet(state, &fields, began);
         if (error != 0 && error != -ESRCH && error != -EINVAL) /* these two: the thread has ended meanwhile */
-            refused++;
-        if (error != 0 && (int32_t)fields.tid == tid)
-            asked = error;
+            ++*refused;
         state = fields.next;
     }
-    if (state == 0) {
+    return true;
+}
+
+bool threads_scan(struct reader reader) {
+    if (!index_tenants())
+        return false;
+    uint64_t began = now(), refused = 0;
+    bool sound = read_list(&reader, began, &refused);
+    if (sound) {
         retire_unseen();
         registry.last_scan = began;
     }
     if (refused > atomic_read(counter_own, &registry.refused))
         atomic_write(counter_outcome, &registry.refused, refused);
-    return asked;
+    return sound;
 }
 
 /* --- a session's life ---------------------------------------------------------------------------- */
@@ -293,7 +309,8 @@ void threads_begin(const struct threads_config *config) {
     atomic_write(counter_outcome, &registry.refused, 0);
     for (uint32_t i = 0; i < registry.tenants_made; i++)
         memset(&registry.tenants[i].slot->counters, 0, sizeof(struct counters));
-    memset(&sampler.strays, 0, sizeof sampler.strays);
+    for (int i = 0; i < SPPROF_REASONS; i++) /* a late tick of the last session may be adding to them */
+        atomic_write(counter_shared, &sampler.strays.by_reason[i], 0);
 }
 
 void threads_end(void) {

@@ -27,9 +27,13 @@ struct threads_config {
 /* Prepares for a session: no thread is known, all counters are 0. */
 void threads_begin(const struct threads_config *config);
 
-/* Reads the list once: new threads get slots and timers, gone ones lose them. Returns 0, or the negative errno value
- * for which thread `tid` (0: none) could not be given a timer or a slot. */
-int threads_scan(int32_t tid);
+/* Gives the thread of one thread state, which must stay alive during the call, a slot and a timer. Returns 0 or the
+ * negative errno value for which it could not have them. */
+int threads_admit(uintptr_t state, struct reader reader);
+
+/* Reads the list once, through `reader`: new threads get slots and timers, and where the reading is sound, gone ones
+ * lose them. False where the list changed meanwhile: what was met counts, what was not may still be there. */
+bool threads_scan(struct reader reader);
 
 /* Deletes all timers; waits until no handler is in any slot. sampler.active must be false. Counters and what is in the
  * rings stay. */

@@ -9,9 +9,12 @@
 /* No timer. The kernel's first id is 0. */
 #define NO_TIMER (-1)
 
-/* Starts a timer on the CPU time of thread `tid` that sends it SIGPROF with `value`: after `first` nanoseconds, then
- * every `interval`. Returns its id or a negative errno value. */
-int timers_open(pid_t tid, uint64_t first, uint64_t interval, uint64_t value);
+/* Makes a timer on the CPU time of thread `tid` that will send it SIGPROF with `value`. Returns its id or a negative
+ * errno value. */
+int timers_open(pid_t tid, uint64_t value);
+
+/* Lets it run: after `first` nanoseconds, then every `interval`. Returns 0 or a negative errno value. */
+int timers_run(int timer, uint64_t first, uint64_t interval);
 
 /* Deletes a timer. NO_TIMER is allowed. */
 void timers_close(int timer);

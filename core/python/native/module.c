@@ -12,15 +12,14 @@
 #include "ordinary/profile.h"
 #include "spprof.h"
 
-/* What a session records. `calls` serialises start, stop and stats, and lets a waiting thread detach. `lock` guards the
+/* What a session records. `calls` serialises start and stop, and lets a waiting thread detach. `lock` guards the
  * pointers against code watchers on other threads; it is held for moments, never while Python code can run. */
 static PyMutex calls;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct {
     struct codes *codes; /* NULL: no session */
     struct profile *profile;
-    bool names_lost; /* a code object died and there was no memory for its names */
-    int watcher;
+    bool names_lost;  /* a code object died and there was no memory for its names */
     uint64_t started; /* CLOCK_MONOTONIC, nanoseconds */
 } recording;
 
@@ -32,6 +31,8 @@ static void after_fork_in_child(void) {
     recording.profile = NULL;
 }
 
+/* Registered once and kept: clearing a watcher while another thread is calling it makes a free-threaded CPython call
+ * NULL (PyCode_ClearWatcher and notify_code_watchers take no lock, in 3.13 to 3.15). Without a session it does nothing. */
 static int on_code_event(PyCodeEvent event, PyCodeObject *code) {
     static const struct codes_death death = {.die = spprof_code_died, .names = names_take};
     if (event != PY_CODE_EVENT_DESTROY)
@@ -81,12 +82,6 @@ static bool begin_recording(void) {
         PyErr_NoMemory();
         return false;
     }
-    recording.watcher = PyCode_AddWatcher(on_code_event);
-    if (recording.watcher < 0) {
-        profile_free(profile);
-        codes_free(codes);
-        return false;
-    }
     struct timespec time;
     clock_gettime(CLOCK_MONOTONIC, &time);
     recording.started = (uint64_t)time.tv_sec * 1000000000u + (uint64_t)time.tv_nsec;
@@ -110,10 +105,11 @@ static PyObject *start_session(unsigned long long interval, unsigned int max_dep
         .sink_context = recording.profile,
         .caught_up = on_caught_up,
     };
-    int error;
-    Py_BEGIN_ALLOW_THREADS error = spprof_start(&config);
-    Py_END_ALLOW_THREADS if (error == 0) Py_RETURN_NONE;
-    PyCode_ClearWatcher(recording.watcher);
+    PyThreadState *detached = PyEval_SaveThread();
+    int error = spprof_start(&config);
+    PyEval_RestoreThread(detached);
+    if (error == 0)
+        Py_RETURN_NONE;
     discard_recording();
     return raise_spprof_error(error);
 }
@@ -152,8 +148,10 @@ static PyObject *dropped_of(const struct spprof_stats *stats) {
 
 static PyObject *stats_dictionary(void) {
     struct spprof_stats stats;
-    Py_BEGIN_ALLOW_THREADS spprof_get_stats(&stats);
-    Py_END_ALLOW_THREADS PyObject *result = PyDict_New();
+    PyThreadState *detached = PyEval_SaveThread();
+    spprof_get_stats(&stats);
+    PyEval_RestoreThread(detached);
+    PyObject *result = PyDict_New();
     if (result != NULL && put_number(result, "ticks", stats.ticks) &&
         put_number(result, "captured", stats.by_reason[SPPROF_CAPTURED]) &&
         put(result, "dropped", dropped_of(&stats)) && put_number(result, "samples", stats.samples) &&
@@ -269,11 +267,11 @@ static PyObject *stop_session(void) {
         PyErr_SetString(PyExc_RuntimeError, "no session is active; start one first");
         return NULL;
     }
-    Py_BEGIN_ALLOW_THREADS spprof_stop();
-    Py_END_ALLOW_THREADS
-        /* The watcher goes after the naming: until then, whoever dies must leave its names. */
-        codes_name_living(recording.codes, names_take);
-    PyCode_ClearWatcher(recording.watcher);
+    PyThreadState *detached = PyEval_SaveThread();
+    spprof_stop();
+    PyEval_RestoreThread(detached);
+    /* Until all are named, whoever dies leaves its names: the recording goes last. */
+    codes_name_living(recording.codes, names_take);
     PyObject *result = recording_dictionary();
     discard_recording();
     return result;
@@ -309,12 +307,16 @@ static PyObject *reasons_tuple(void) {
 }
 
 static int fill_module(PyObject *module) {
-    static bool prepared;
-    if (!prepared && pthread_atfork(NULL, NULL, after_fork_in_child) != 0) {
-        PyErr_NoMemory();
-        return -1;
+    static bool prepared; /* the module may be loaded again after it was taken from sys.modules */
+    if (!prepared) {
+        if (PyCode_AddWatcher(on_code_event) < 0)
+            return -1;
+        if (pthread_atfork(NULL, NULL, after_fork_in_child) != 0) {
+            PyErr_NoMemory();
+            return -1;
+        }
+        prepared = true;
     }
-    prepared = true;
     return PyModule_Add(module, "REASONS", reasons_tuple());
 }
 
