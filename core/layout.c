@@ -156,8 +156,12 @@ static void read_states(struct layout *layout, struct table *table, const struct
     layout->thread.next = offset_of(table, shape->thread_next, size, 8, "the next thread state");
     layout->thread.interpreter = offset_of(table, shape->thread_interpreter, size, 8, "a thread's interpreter");
     layout->thread.current_frame = offset_of(table, shape->current_frame, size, 8, "the current frame");
-    if (shape->base_frame != 0)
+    if (shape->base_frame != 0) {
         layout->thread.base_frame = offset_of(table, shape->base_frame, size, 8, "the base frame");
+        /* 0 would say that this version has none, and a chain could end anywhere. */
+        if (layout->thread.base_frame == 0 && table->damage == NULL)
+            table->damage = "the base frame";
+    }
     layout->thread.thread_id = offset_of(table, shape->thread_id, size, 8, "the thread id");
     layout->thread.native_thread_id = offset_of(table, shape->native_thread_id, size, 8, "the native thread id");
     layout->thread.datastack_chunk = offset_of(table, shape->datastack_chunk, size, 8, "the data stack");

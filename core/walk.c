@@ -16,18 +16,33 @@
 #define LARGEST_CHUNK (UINT64_C(1) << 31)      /* `push_chunk` counts bytes in an int */
 #define LARGEST_CODE_UNITS (UINT64_C(1) << 30) /* code lengths in bytes are an int */
 
+/* Finds out that a sequence of addresses comes back to one it has passed (Brent's algorithm: no memory but this, no
+ * window; a circle of n is found within about 3 n more steps than it takes to enter it). */
+struct circle {
+    uintptr_t passed; /* an address met before */
+    uint32_t hops;    /* met since then */
+    uint32_t limit;   /* how many until `passed` moves up: doubles each time */
+};
+
+static bool comes_back(struct circle *circle, uintptr_t address) {
+    if (address == circle->passed)
+        return true;
+    if (circle->hops++ == circle->limit)
+        *circle = (struct circle){.passed = address, .limit = circle->limit * 2 + 1};
+    return false;
+}
+
 /* Where the walk is. */
 struct cursor {
-    uintptr_t chunk;      /* the data-stack chunk that the last frame on the data stack lies in; 0: none met yet */
-    uintptr_t chunk_low;  /* frames in it begin at or above this address ... */
-    uintptr_t chunk_high; /* ... and end at or below this one; */
-    uintptr_t frame_high; /* the next one there ends at or below this one */
-    uintptr_t stack_low;  /* the next frame on the C stack begins at or above this address */
-    uintptr_t passed;     /* a generator's frame met before (the tortoise of Brent's algorithm) */
-    uint32_t hops;        /* generators' frames met since then */
-    uint32_t hops_limit;  /* how many until `passed` moves up: doubles each time */
-    uint32_t frames;      /* visited */
-    uint32_t chunks;      /* visited */
+    uintptr_t chunk;          /* the data-stack chunk that the last frame on the data stack lies in; 0: none met yet */
+    uintptr_t chunk_low;      /* frames in it begin at or above this address ... */
+    uintptr_t chunk_high;     /* ... and end at or below this one; */
+    uintptr_t frame_high;     /* the next one there ends at or below this one */
+    uintptr_t stack_low;      /* the next frame on the C stack begins at or above this address */
+    struct circle chunks;     /* chunks, and */
+    struct circle generators; /* generators' frames: these two may lie anywhere */
+    uint32_t frames_visited;
+    uint32_t chunks_visited;
 };
 
 static enum spprof_reason check_address(uintptr_t address, uint64_t size) {
@@ -54,16 +69,18 @@ static enum spprof_reason enter_chunk(const struct walk *walk, struct cursor *cu
     return SPPROF_CAPTURED;
 }
 
-/* Goes on with the newest chunk, or with the one before the current one. A stack has no more chunks than frames, so only
- * a list of them that runs in a circle reaches the limit. */
+/* Goes on with the newest chunk, or with the one before the current one. A stack has no more chunks than frames: past
+ * that limit the frame is in none of the thread's. */
 static enum spprof_reason next_chunk(const struct walk *walk, struct cursor *cursor) {
     uintptr_t link = cursor->chunk == 0 ? walk->thread_state + walk->layout->thread.datastack_chunk
                                         : cursor->chunk + walk->layout->chunk.previous;
     uint64_t chunk;
     if (!load_link(&walk->reader, link, &chunk))
         return SPPROF_FAULT;
-    if (cursor->chunks++ == WALK_STEPS)
+    if (chunk != 0 && comes_back(&cursor->chunks, chunk))
         return SPPROF_CYCLE;
+    if (cursor->chunks_visited++ == WALK_STEPS)
+        return SPPROF_BOUNDS;
     return enter_chunk(walk, cursor, chunk);
 }
 
@@ -89,18 +106,6 @@ static enum spprof_reason place_on_c_stack(const struct walk *walk, struct curso
     if (frame < cursor->stack_low)
         return SPPROF_PROGRESS;
     cursor->stack_low = end;
-    return SPPROF_CAPTURED;
-}
-
-/* A generator's frame may lie anywhere, so only here can a chain come back to itself. */
-static enum spprof_reason place_in_generator(struct cursor *cursor, uintptr_t frame) {
-    if (frame == cursor->passed)
-        return SPPROF_CYCLE;
-    if (cursor->hops++ == cursor->hops_limit) {
-        cursor->passed = frame;
-        cursor->hops = 0;
-        cursor->hops_limit = cursor->hops_limit * 2 + 1;
-    }
     return SPPROF_CAPTURED;
 }
 
@@ -208,7 +213,7 @@ static enum spprof_reason visit_frame(struct walk *walk, struct cursor *cursor, 
     if (owner == OWNED_BY_THREAD)
         reason = place_on_data_stack(walk, cursor, frame);
     else if (owner == OWNED_BY_GENERATOR)
-        reason = place_in_generator(cursor, frame);
+        reason = comes_back(&cursor->generators, frame) ? SPPROF_CYCLE : SPPROF_CAPTURED;
     else
         return SPPROF_OWNER;
     return reason != SPPROF_CAPTURED ? reason : read_frame(walk, frame);
@@ -220,7 +225,7 @@ static enum spprof_reason walk_chain(struct walk *walk, uintptr_t frame, uintptr
     struct cursor cursor = {.stack_low = walk->stack_low};
     bool entry = true; /* a thread without Python frames has nothing above its root */
     while (frame != 0 && frame != root) {
-        if (cursor.frames++ == WALK_STEPS) {
+        if (cursor.frames_visited++ == WALK_STEPS) {
             walk->flags |= SPPROF_SAMPLE_TRUNCATED;
             return SPPROF_CAPTURED;
         }

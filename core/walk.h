@@ -2,8 +2,8 @@
  *
  * Reads memory only through guarded loads (load.h), writes only into its `struct walk`, and gives one verdict: a whole
  * stack (SPPROF_CAPTURED) or one reason, never part of a stack as if it were whole. It always ends: frames on the data
- * stack fall, frames on the C stack rise, and frames in generators, which lie anywhere, are watched for a cycle; the
- * number of steps is limited besides. Async-signal-safe, takes no lock, at most WALK_STEPS frames and as many chunks.
+ * stack fall within their chunk, frames on the C stack rise, and what may lie anywhere, chunks and generators' frames, is
+ * watched for a cycle; at most WALK_STEPS frames and as many chunks are visited. Async-signal-safe, takes no lock.
  */
 #ifndef SPPROF_WALK_H
 #define SPPROF_WALK_H
