@@ -1,0 +1,79 @@
+"""Fixtures of every test.
+
+A scenario runs in a child process of an interpreter under test, so the tests themselves run on any Python 3.11 or
+newer:
+
+    def test_something(freethreaded):
+        outcome = freethreaded.run("a_file_in_tests_scenarios", "argument")
+        assert outcome.json["captured"] > 0
+
+Files named test_freethreading_*.py are what `pytest tests/ -k freethreading` selects.
+"""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+import support
+
+try:
+    from hypothesis import settings
+except ImportError:  # the tests that need it say so themselves
+    pass
+else:
+    # How long an example takes decides nothing, and the same checkout tries the same examples.
+    settings.register_profile("spprof", deadline=None, derandomize=True, print_blob=True)
+    settings.load_profile("spprof")
+
+FREE_THREADED = ("3.13t", "3.14t")
+FREE_THREADED_ALL = (*FREE_THREADED, "3.15t")
+EVERY = ("3.13", "3.13t", "3.14", "3.14t", "3.15t")
+
+
+def provided(function, *arguments):
+    """The function's value; where something is missing the test fails with the line that names the command."""
+    try:
+        return function(*arguments)
+    except support.Missing as missing:
+        message = str(missing)
+    return pytest.fail(message, pytrace=False)  # out here, or the report would tell of the exception as well
+
+
+@pytest.fixture(scope="session")
+def interpreter():
+    """Function from a name (3.14, 3.14t, ...) to the interpreter with the package built for it."""
+    return lambda name: provided(support.interpreter, name)
+
+
+@pytest.fixture(scope="session", params=FREE_THREADED)
+def freethreaded(request):
+    """The free-threaded interpreters that the project is for, in turn."""
+    return provided(support.interpreter, request.param)
+
+
+@pytest.fixture(scope="session", params=FREE_THREADED_ALL)
+def freethreaded_all(request):
+    """The same, and the pre-release."""
+    return provided(support.interpreter, request.param)
+
+
+@pytest.fixture(scope="session", params=EVERY)
+def every_interpreter(request):
+    """All that the package is built for, those with a GIL too."""
+    return provided(support.interpreter, request.param)
+
+
+@pytest.fixture(scope="session")
+def library():
+    """The folder that the C library has been built into."""
+    provided(support.ninja, "library")
+    return support.BUILD
+
+
+@pytest.fixture(scope="session")
+def harness():
+    """The C core with every function in reach, through ctypes."""
+    return provided(support.harness)

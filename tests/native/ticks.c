@@ -1,0 +1,119 @@
+/* Calls the handlers as the kernel would, and watches them: an allocation while one runs ends the process.
+ *
+ * The watch works where this library is preloaded (LD_PRELOAD), so that its malloc is everybody's. */
+#define _GNU_SOURCE /* register names, RTLD_NEXT */
+#include <errno.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <ucontext.h>
+
+#include "handler.h"
+#include "signals.h"
+
+extern void *__libc_malloc(size_t size);
+extern void *__libc_calloc(size_t count, size_t size);
+extern void *__libc_realloc(void *memory, size_t size);
+extern void __libc_free(void *memory);
+
+static __thread bool watched __attribute__((tls_model("initial-exec")));
+
+static void look(void) {
+    if (watched)
+        abort();
+}
+
+void *malloc(size_t size) {
+    look();
+    return __libc_malloc(size);
+}
+
+void *calloc(size_t count, size_t size) {
+    look();
+    return __libc_calloc(count, size);
+}
+
+void *realloc(void *memory, size_t size) {
+    look();
+    return __libc_realloc(memory, size);
+}
+
+void free(void *memory) {
+    look();
+    __libc_free(memory);
+}
+
+/* What must end the process where the watch works. */
+void allocate_while_watched(void) {
+    void *(*volatile allocate)(size_t) = malloc;
+    watched = true;
+    void *memory = allocate(16);
+    watched = false;
+    free(memory);
+}
+
+#if defined(__x86_64__)
+#define STACK_POINTER(context) ((context)->uc_mcontext.gregs[REG_RSP])
+#else
+#define STACK_POINTER(context) ((context)->uc_mcontext.sp)
+#endif
+
+#define MARK 1234
+
+/* Delivers SIGPROF; returns what errno is afterwards: MARK where the handler has kept it. */
+int deliver(int code, uint64_t value, int overrun, uintptr_t stack_pointer, int blocked) {
+    siginfo_t info = {.si_signo = SIGPROF, .si_code = code};
+    info.si_value.sival_ptr = (void *)(uintptr_t)value; // NOLINT: a number on purpose
+    info.si_overrun = overrun;
+    ucontext_t context;
+    memset(&context, 0, sizeof context);
+    pthread_sigmask(SIG_SETMASK, NULL, &context.uc_sigmask);
+    STACK_POINTER(&context) = (__typeof__(STACK_POINTER(&context)))stack_pointer;
+    if (blocked != 0)
+        sigaddset(&context.uc_sigmask, blocked);
+    errno = MARK;
+    watched = true;
+    handler_on_profile_signal(SIGPROF, &info, &context);
+    watched = false;
+    return errno;
+}
+
+/* The same for a fault that no guarded load made. */
+int deliver_foreign_fault(void) {
+    siginfo_t info = {.si_signo = SIGSEGV, .si_code = SEGV_MAPERR};
+    ucontext_t context;
+    memset(&context, 0, sizeof context);
+    pthread_sigmask(SIG_SETMASK, NULL, &context.uc_sigmask);
+    errno = MARK;
+    watched = true;
+    handler_on_fault(SIGSEGV, &info, &context);
+    watched = false;
+    return errno;
+}
+
+static int calls;
+
+static void spoil_errno(int signal) {
+    calls += signal == SIGPROF || signal == SIGSEGV;
+    errno = 1;
+}
+
+/* Makes a handler that changes errno the former owner of the signals. */
+void take_former_owner(void) {
+    static struct sigaction owner = {.sa_handler = spoil_errno};
+    signals_former[SIGPROF] = signals_former[SIGSEGV] = &owner;
+}
+
+int former_owner_calls(void) { return calls; }
+
+/* Uses CPU time until that many signals have come; returns what errno is then, or at once where it is not kept. 0 where
+ * no signal comes. */
+int spin(const struct slot *slot, uint64_t runs) {
+    clock_t end = clock() + 20 * CLOCKS_PER_SEC;
+    errno = MARK;
+    while (errno == MARK && slot->counters.handler_runs < runs)
+        if (clock() > end)
+            return 0;
+    return errno;
+}

@@ -1,0 +1,111 @@
+"""Counters: ticks == sum of by_reason in every snapshot, a tick that is being taken or not."""
+
+import ctypes
+import threading
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from synthetic import REASONS, Counters, Stats, StrayCounters
+
+REASON = st.integers(0, len(REASONS) - 1)
+WEIGHT = st.integers(1, (1 << 32) - 1)
+
+
+@pytest.fixture(scope="module")
+def library(harness):
+    for function in ("begin", "unguarded", "end"):
+        getattr(harness, f"counters_{function}").restype = None
+    return harness
+
+
+def snapshot(library, counters, stats=None):
+    stats = stats or Stats()
+    library.counters_snapshot(ctypes.byref(counters), ctypes.byref(stats))
+    return stats
+
+
+def tick(library, counters, weight, reason, unguarded=False):
+    at = ctypes.byref(counters)
+    library.counters_begin(at, ctypes.c_uint32(weight))
+    if unguarded:
+        library.counters_unguarded(at, ctypes.c_uint32(weight))
+    library.counters_end(at, ctypes.c_uint32(weight), reason)
+
+
+@given(st.lists(st.tuples(WEIGHT, REASON, st.booleans())))
+def test_law(library, ticks):
+    counters = Counters()
+    for weight, reason, unguarded in ticks:
+        tick(library, counters, weight, reason, unguarded)
+        stats = snapshot(library, counters)
+        assert stats.ticks == sum(stats.by_reason)
+    stats = snapshot(library, counters)
+    assert stats.ticks == sum(weight for weight, _, _ in ticks)
+    assert stats.samples == sum(reason == 0 for _, reason, _ in ticks)
+    assert stats.handler_runs == len(ticks)
+    assert stats.unguarded_ticks == sum(weight for weight, _, unguarded in ticks if unguarded)
+    for number in range(len(REASONS)):
+        assert stats.by_reason[number] == sum(weight for weight, reason, _ in ticks if reason == number)
+
+
+def test_snapshots_add_up(library):
+    """Those of several threads go into one, and nothing else in it changes."""
+    first, second, stats = Counters(), Counters(), Stats(threads=7, threads_refused=2, duration=9)
+    tick(library, first, 3, REASONS.index("captured"))
+    tick(library, second, 4, REASONS.index("cycle"), unguarded=True)
+    snapshot(library, first, stats)
+    snapshot(library, second, stats)
+    assert (stats.ticks, stats.samples, stats.handler_runs, stats.unguarded_ticks) == (7, 1, 2, 4)
+    assert stats.outcomes == {"captured": 3, "cycle": 4}
+    assert (stats.threads, stats.threads_refused, stats.duration) == (7, 2, 9)
+
+
+def test_snapshot_waits_for_the_tick_that_is_being_taken(library):
+    counters, stats = Counters(), Stats()
+    library.counters_begin(ctypes.byref(counters), 5)
+    reader = threading.Thread(target=snapshot, args=(library, counters, stats))
+    reader.start()
+    reader.join(0.1)
+    assert reader.is_alive() and stats.ticks == 0
+    library.counters_end(ctypes.byref(counters), 5, REASONS.index("torn"))
+    reader.join(20)
+    assert not reader.is_alive()
+    assert (stats.ticks, stats.outcomes, stats.handler_runs) == (5, {"torn": 5}, 1)
+
+
+def test_snapshots_beside_a_writer(library):
+    counters, done = Counters(), threading.Event()
+
+    def write():
+        number = 0
+        while not done.is_set():
+            number += 1
+            tick(library, counters, number % 5 + 1, number % len(REASONS))
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    last, until = 0, time.monotonic() + 0.5
+    try:
+        while time.monotonic() < until:
+            stats = snapshot(library, counters)
+            assert stats.ticks == sum(stats.by_reason)
+            assert stats.ticks >= last
+            last = stats.ticks
+    finally:
+        done.set()
+        writer.join()
+    assert last > 0
+
+
+@given(st.lists(st.tuples(WEIGHT, REASON)))
+def test_strays(library, ticks):
+    strays, stats = StrayCounters(), Stats(ticks=1)
+    stats.by_reason[0] = 1
+    for weight, reason in ticks:
+        library.counters_stray(ctypes.byref(strays), ctypes.c_uint32(weight), reason)
+    library.counters_stray_snapshot(ctypes.byref(strays), ctypes.byref(stats))
+    assert stats.ticks == sum(stats.by_reason) == 1 + sum(weight for weight, _ in ticks)
+    assert stats.by_reason[3] == sum(weight for weight, reason in ticks if reason == 3)
+    assert (stats.samples, stats.handler_runs) == (0, 0)

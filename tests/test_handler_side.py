@@ -1,0 +1,461 @@
+"""What runs in signal handlers: what it may call, what it leaves alone, and where each signal goes."""
+
+import ctypes
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+import support
+import synthetic
+from synthetic import REASONS, Image, put_byte
+
+ERRNO_MARK = 1234  # ticks.c sets it before each signal
+SI_TIMER, SI_USER = -2, 0
+COOKIE = 0xC0FF_EE11
+
+# --- what the handler's objects call ------------------------------------------------------------------
+
+# All that may be undefined in the objects of the handler's side, each with why it is allowed there.
+ALLOWED = {
+    "_GLOBAL_OFFSET_TABLE_": "the linker's: position-independent code",
+    "__start_spprof_loads": "the linker's: first entry of the table of loads",
+    "__stop_spprof_loads": "the linker's: end of the table of loads",
+    "__errno_location": "errno itself; an address computation",
+    "clock_gettime": "async-signal-safe by POSIX; the time of a sample",
+    "getpid": "async-signal-safe by POSIX; whose memory process_vm_readv reads",
+    "memcpy": "async-signal-safe by POSIX; the compiler copies structs with it",
+    "memset": "async-signal-safe by POSIX; the compiler clears structs with it",
+    "pthread_sigmask": "async-signal-safe by POSIX; a former owner runs under its own mask",
+    "sigaction": "async-signal-safe by POSIX; who owns a signal, and the default action",
+    "sigaddset": "async-signal-safe by POSIX; bits of a set",
+    "sigismember": "async-signal-safe by POSIX; a bit of a set",
+    "sigorset": "pure: bits of two sets, in the caller's memory",
+    "syscall": "the kernel directly: process_vm_readv, tgkill, gettid",
+    "__stack_chk_fail": "a compiler that hardens by default; ends the process",
+}
+
+
+def symbols(path, *options):
+    run = subprocess.run(["nm", "-P", *options, path], capture_output=True, text=True, check=True)
+    return {line.split()[0] for line in run.stdout.splitlines()}
+
+
+@pytest.mark.skipif("sanitize" in os.environ.get("CFLAGS", ""), reason="a sanitizer adds calls of its own")
+def test_objects_call_nothing_else(library):
+    objects = sorted((support.BUILD / "handler").glob("*.o"))
+    assert {path.stem for path in objects} == {
+        "load", "walk", "ring", "counters", "handler", "signals", "reasons",
+    }  # fmt: skip
+    defined = set().union(*(symbols(path, "--defined-only") for path in objects))
+    undefined = set().union(*(symbols(path, "-u") for path in objects))
+    assert undefined - defined - ALLOWED.keys() == set()
+
+
+def test_thread_local_storage_is_there_before_any_signal(library):
+    """Only the initial-exec model is free of a call that may allocate (__tls_get_addr)."""
+    for path in (support.BUILD / "handler").glob("*.o"):
+        run = subprocess.run(["readelf", "-rW", path], capture_output=True, text=True, check=True)
+        assert not re.search(r"R_X86_64_(TLSGD|TLSLD|GOTPC32_TLSDESC)|R_AARCH64_TLS(GD|LD|DESC)", run.stdout)
+
+
+def test_handlers_objects_come_from_the_files_that_say_so():
+    """The list above is of what the build calls the handler's side; it must be all of core/*.c but layout.c."""
+    sources = {path.stem for path in (support.ROOT / "core").glob("*.c")}
+    assert sources - {"layout"} == {"load", "walk", "ring", "counters", "handler", "signals", "reasons"}
+
+
+def static_asserts(structure):
+    """C text that compiles only where the compiler lays the struct out as ctypes does."""
+    yield structure.C_NAME, "", ctypes.sizeof(structure)
+    for name, kind in structure._fields_:
+        yield structure.C_NAME, name, getattr(structure, name).offset
+        if issubclass(kind, ctypes.Structure) and not hasattr(kind, "C_NAME"):
+            for member, _ in kind._fields_:
+                offset = getattr(structure, name).offset + getattr(kind, member).offset
+                yield structure.C_NAME, f"{name}.{member}", offset
+
+
+def test_mirrors_of_the_structs(tmp_path):
+    """The tests' idea of the core's structs is the compiler's."""
+    lines = [f'#include "{header}.h"' for header in ("handler", "layout", "walk", "spprof")]
+    for structure in synthetic.MIRRORS:
+        for name, member, value in static_asserts(structure):
+            found = f"offsetof({name}, {member})" if member else f"sizeof({name})"
+            lines.append(f'_Static_assert({found} == {value}, "{name} {member}");')
+    lines.append(f'_Static_assert(SPPROF_REASONS == {len(REASONS)}, "reasons");')
+    lines.append(f'_Static_assert(SLOTS_MAX == {synthetic.SLOTS_MAX}, "slots");')
+    source = tmp_path / "mirrors.c"
+    source.write_text("\n".join([*lines, ""]))
+    core = support.ROOT / "core"
+    command = ["cc", "-std=gnu11", "-fsyntax-only", f"-I{core}", f"-I{core}/include", source]
+    run = subprocess.run(command, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+
+
+# --- ticks ----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def native(tmp_path_factory):
+    """Folder with what is built of tests/native."""
+    return tmp_path_factory.mktemp("native")
+
+
+@pytest.fixture(scope="session")
+def ticks(native):
+    return synthetic.build(native, "ticks.c", "-shared")
+
+
+class Rig:
+    """A session's side of the handler, made by hand: one slot, one synthetic thread."""
+
+    def __init__(self, path, name="3.14t", ring_words=64, max_depth=32):
+        self.library = library = ctypes.CDLL(str(path))
+        library.deliver.argtypes = [
+            ctypes.c_int, ctypes.c_uint64, ctypes.c_int, ctypes.c_size_t, ctypes.c_int,
+        ]  # fmt: skip
+        self.image = Image(name)
+        self.sampler = synthetic.Sampler.in_dll(library, "sampler")
+        ctypes.memset(ctypes.byref(self.sampler), 0, ctypes.sizeof(self.sampler))
+        ctypes.c_uint32.in_dll(library, "tick_cookie").value = COOKIE
+        self.words = (ctypes.c_uint64 * ring_words)()
+        self.scratch = ctypes.create_string_buffer(ctypes.sizeof(synthetic.RecordHead) + 16 * max_depth)
+        self.slot = synthetic.Slot(
+            thread=9,
+            tid=self.image.tid,
+            thread_id=self.image.stack.end,
+            scratch=ctypes.addressof(self.scratch),
+            thread_state=self.image.state,
+            generation=5,
+        )
+        library.ring_init(ctypes.byref(self.slot.ring), self.words, ctypes.c_uint64(ring_words))
+        self.sampler.layout = self.image.layout
+        self.sampler.code_type = self.image.code_type
+        self.sampler.max_depth = max_depth
+        self.sampler.main_stack_high = 1 << 46
+        self.sampler.slots[3] = ctypes.addressof(self.slot)
+        self.sampler.active = True
+
+    def tick(self, slot=3, generation=5, cookie=COOKIE, code=SI_TIMER, overrun=0, blocked=0, stack=None):
+        """Delivers one; returns errno afterwards."""
+        value = cookie << 32 | generation << 16 | slot
+        low = self.image.stack.start + 128 if stack is None else stack
+        error = self.library.deliver(code, value, overrun, low, blocked)
+        assert self.slot.inside == 0
+        return error
+
+    @property
+    def stats(self):
+        stats = synthetic.Stats()
+        self.library.counters_snapshot(ctypes.byref(self.slot.counters), ctypes.byref(stats))
+        assert stats.ticks == sum(stats.by_reason)
+        return stats
+
+    @property
+    def strays(self):
+        return {name: n for name, n in zip(REASONS, self.sampler.strays.by_reason, strict=True) if n}
+
+    def pop(self):
+        """(head, frames) of the oldest record, or None."""
+        words = (ctypes.c_uint64 * len(self.words))()
+        count = self.library.ring_pop(ctypes.byref(self.slot.ring), words, len(words))
+        if count == 0:
+            return None
+        head = synthetic.RecordHead.from_buffer(words)
+        assert count == (ctypes.sizeof(head) + 16 * head.depth) // 8
+        frames = (synthetic.WalkFrame * head.depth).from_buffer(words, ctypes.sizeof(head))
+        return head, tuple((frame.code, frame.instruction, frame.first_line) for frame in frames)
+
+    def stack_up(self):
+        self.image.enter()
+        self.image.call(self.image.code(), 4)
+        self.image.resume(self.image.code(), 2)
+
+
+@pytest.fixture
+def rig(ticks):
+    made = Rig(ticks)
+    with synthetic.fault_handler(made.library):
+        yield made
+
+
+def test_tick_becomes_a_record(rig):
+    rig.stack_up()
+    rig.sampler.deaths = 77
+    before = time.monotonic_ns()
+    rig.tick(overrun=2)
+    head, frames = rig.pop()
+    assert frames == rig.image.whole().frames
+    assert before <= head.time <= time.monotonic_ns()
+    assert (head.thread, head.tid, head.generation, head.weight, head.flags) == (9, rig.image.tid, 77, 3, 0)
+    stats = rig.stats
+    assert (stats.ticks, stats.samples, stats.handler_runs, stats.unguarded_ticks) == (3, 1, 1, 0)
+    assert (stats.outcomes, rig.strays, rig.pop()) == ({"captured": 3}, {}, None)
+
+
+def test_flags_go_into_the_record(rig):
+    rig.stack_up()
+    rig.image.set_status(bound=True)
+    rig.sampler.max_depth = 1
+    rig.tick()
+    head, frames = rig.pop()
+    assert head.flags == synthetic.DETACHED | synthetic.TRUNCATED
+    assert frames == rig.image.whole(depth=1).frames
+
+
+def test_refused_stack_leaves_no_record(rig):
+    rig.stack_up()
+    put_byte(rig.image.at("frame.owner", rig.image.chain[0]), 7)
+    rig.tick(overrun=1)
+    assert (rig.stats.outcomes, rig.stats.samples, rig.pop()) == ({"owner": 2}, 0, None)
+
+
+def test_ring_that_is_full(rig):
+    rig.stack_up()
+    for _ in range(8):
+        rig.tick()
+    fits = rig.stats.samples
+    assert 0 < fits < 8
+    assert rig.stats.outcomes == {"captured": fits, "ring_full": 8 - fits}
+    assert [rig.pop() is not None for _ in range(fits + 1)] == [True] * fits + [False]
+
+
+def test_thread_that_no_state_is_known_of(rig):
+    rig.slot.thread_state = 0
+    rig.tick()
+    assert rig.stats.outcomes == {"no_thread_state": 1}
+
+
+def test_stack_of_the_initial_thread(rig):
+    """Its descriptor lies below its stack, so the session says where that ends."""
+    rig.stack_up()
+    rig.slot.thread_id = synthetic.LOW
+    rig.sampler.main_stack_high = rig.image.stack.end
+    rig.tick()
+    rig.sampler.main_stack_high = rig.image.stack.end - 8
+    rig.tick()
+    assert rig.stats.outcomes == {"captured": 1, "bounds": 1}
+
+
+def test_red_zone_belongs_to_the_stack(rig):
+    rig.stack_up()
+    entry = rig.image.chain[0]
+    for stack in (entry + 128, entry + 136):
+        rig.tick(stack=stack)
+    assert rig.stats.outcomes == {"captured": 1, "bounds": 1}
+
+
+@pytest.mark.parametrize("slot", [0, 4, synthetic.SLOTS_MAX - 1, synthetic.SLOTS_MAX, 0xFFFF])
+def test_tick_for_no_slot(rig, slot):
+    behind_the_table = rig.sampler.strays.by_reason
+    behind_the_table[0] = ctypes.addressof(rig.slot)
+    rig.tick(slot=slot, overrun=4)
+    behind_the_table[0] = 0
+    assert (rig.strays, rig.stats.ticks) == ({"no_thread_state": 5}, 0)
+
+
+def test_tick_for_a_former_tenant(rig):
+    rig.tick(generation=4)
+    assert (rig.strays, rig.stats.ticks) == ({"no_thread_state": 1}, 0)
+
+
+def test_generation_is_compared_as_far_as_the_signal_holds_it(rig):
+    rig.slot.generation = 0x0007_0005
+    rig.tick()
+    assert rig.stats.outcomes == {"captured": 1}
+
+
+def test_tick_after_the_session(rig):
+    rig.sampler.active = False
+    rig.tick(overrun=1)
+    assert (rig.strays, rig.stats.ticks, rig.pop()) == ({"busy": 2}, 0, None)
+
+
+@pytest.mark.parametrize("foreign", [{"cookie": COOKIE ^ 1}, {"code": SI_USER}, {"code": -1}, {"cookie": 0}])
+def test_signal_of_somebody_else(rig, foreign):
+    rig.library.take_former_owner()
+    before = rig.library.former_owner_calls()
+    rig.tick(**foreign)
+    assert rig.library.former_owner_calls() == before + 1
+    assert (rig.strays, rig.stats.ticks) == ({}, 0)
+
+
+@pytest.mark.parametrize("blocked", [signal.SIGSEGV, signal.SIGBUS])
+def test_blocked_fault_signal_makes_the_tick_unguarded(rig, blocked):
+    rig.stack_up()
+    rig.tick(blocked=blocked, overrun=1)
+    rig.tick()
+    assert (rig.stats.unguarded_ticks, rig.stats.outcomes) == (2, {"captured": 3})
+
+
+@pytest.mark.parametrize("displaced", [signal.SIGSEGV, signal.SIGBUS])
+def test_displaced_fault_handler_makes_the_tick_unguarded(rig, displaced):
+    rig.stack_up()
+    rig.library.install_restore(displaced, synthetic.address_of(rig.library.handler_on_fault))
+    rig.tick()
+    with synthetic.bad_page(rig.image.chunks[0], "protected"):
+        rig.tick()
+    assert (rig.stats.unguarded_ticks, rig.stats.outcomes) == (2, {"captured": 1, "fault": 1})
+
+
+def every_kind_of_tick(rig):
+    """Delivers one of each kind; yields errno after each."""
+    rig.stack_up()
+    rig.library.take_former_owner()
+    yield rig.tick()
+    yield rig.tick(blocked=signal.SIGSEGV)
+    with synthetic.bad_page(rig.image.chunks[0], "protected"):
+        yield rig.tick()
+        yield rig.tick(blocked=signal.SIGSEGV)  # here process_vm_readv fails, and says so in errno
+    for _ in range(8):
+        yield rig.tick()
+    yield rig.tick(slot=7)
+    yield rig.tick(generation=6)
+    yield rig.tick(code=SI_USER)
+    yield rig.library.deliver_foreign_fault()
+    rig.sampler.active = False
+    yield rig.tick()
+    assert {"captured", "fault", "ring_full"} == set(rig.stats.outcomes)
+    assert rig.strays == {"no_thread_state": 2, "busy": 1}
+
+
+def test_errno_is_kept(rig):
+    assert set(every_kind_of_tick(rig)) == {ERRNO_MARK}
+
+
+def run_here(function, *arguments, **environment):
+    """Calls a function of this file in a child process."""
+    program = f"import sys; sys.path.insert(0, {str(support.ROOT / 'tests')!r}); import test_handler_side as here\n"
+    program += f"here.{function.__name__}(*sys.argv[1:]); print('done')"
+    command = [sys.executable, "-c", program, *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, env={**os.environ, **environment})
+
+
+def ticks_under_watch(path):
+    rig = Rig(path)
+    with synthetic.fault_handler(rig.library):
+        list(every_kind_of_tick(rig))
+
+
+def allocation_under_watch(path):
+    ctypes.CDLL(path).allocate_while_watched()
+
+
+def test_handler_does_not_allocate(ticks):
+    """With a malloc that ends the process while a handler runs."""
+    run = run_here(ticks_under_watch, ticks, LD_PRELOAD=str(ticks))
+    assert (run.returncode, run.stdout) == (0, "done\n"), run.stderr
+
+
+def test_watch_for_allocations_works(ticks):
+    run = run_here(allocation_under_watch, ticks, LD_PRELOAD=str(ticks))
+    assert (run.returncode, run.stdout) == (-signal.SIGABRT, "")
+
+
+def ticks_of_a_real_timer(path):
+    rig = Rig(path, ring_words=1 << 12)
+    library, slot = rig.library, ctypes.byref(rig.slot)
+    rig.slot.tid = threading.get_native_id()
+    rig.image.put("thread.native_thread_id", rig.image.state, rig.slot.tid)
+    library.install_handler(signal.SIGPROF, ctypes.c_void_p(synthetic.address_of(library.handler_on_profile_signal)))
+    interval, value = ctypes.c_uint64(1_000_000), ctypes.c_uint64(COOKIE << 32 | 5 << 16 | 3)
+    with synthetic.fault_handler(rig.library):
+        timer = library.timers_open(rig.slot.tid, value)
+        assert timer >= 0
+        assert library.timers_run(timer, interval, interval) == 0
+        library.spin.argtypes = [ctypes.c_void_p, ctypes.c_uint64]
+        assert library.spin(slot, 30) == ERRNO_MARK
+        library.timers_close(timer)
+    stats, popped = rig.stats, list(iter(rig.pop, None))
+    assert stats.outcomes == {"captured": stats.ticks} and stats.handler_runs >= 30
+    assert sum(head.weight for head, _ in popped) == stats.ticks
+    assert len(popped) == stats.samples and {frames for _, frames in popped} == {()}
+
+
+def test_real_timer(ticks):
+    """The kernel's own signals, on a thread whose synthetic stack is empty."""
+    run = run_here(ticks_of_a_real_timer, ticks)
+    assert (run.returncode, run.stdout) == (0, "done\n"), run.stderr
+
+
+# --- where other signals go -------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def chain(native):
+    program = synthetic.build(native, "chain.c")
+
+    def run(scenario):
+        done = subprocess.run([program, scenario], capture_output=True, text=True)
+        return done.returncode, done.stdout
+
+    return run
+
+
+SIGPROF, SIGSEGV, SIGBUS = int(signal.SIGPROF), int(signal.SIGSEGV), int(signal.SIGBUS)
+
+
+def test_owner_of_one_argument(chain):
+    call = f"signal {SIGPROF}, blocked 1, other blocked 0\n"
+    assert chain("plain") == (0, call + call + "after: blocked 0\n")
+
+
+def test_owner_has_its_own_mask(chain):
+    """Its sa_mask and SA_NODEFER hold while it runs, and no longer."""
+    call = f"signal {SIGPROF}, blocked 0, other blocked 1\n"
+    assert chain("masked") == (0, call + "after: blocked 0, other blocked 0\n")
+
+
+def test_owner_of_three_arguments(chain):
+    assert chain("informed") == (0, f"signal {SIGPROF}, code -1, value 42, context 1\n")
+
+
+def test_ignored_signal(chain):
+    assert chain("ignored") == (0, "still here\n")
+
+
+@pytest.mark.parametrize(
+    ("scenario", "number"),
+    [
+        ("default_action", SIGPROF),
+        ("default_fault", SIGSEGV),
+        ("default_sent_fault", SIGBUS),
+        ("ignored_fault", SIGSEGV),
+        ("circle_of_faults", SIGSEGV),
+    ],
+)
+def test_signal_that_ends_the_process(chain, scenario, number):
+    assert chain(scenario) == (-number, "")
+
+
+def test_fault_that_its_owner_mends(chain):
+    assert chain("mended_fault") == (0, "mended 20\n")
+
+
+def test_owner_that_leaves_by_longjmp(chain):
+    assert chain("left_by_longjmp") == (0, "left 100, blocked 0\n")
+
+
+def test_signals_deeper_and_deeper(chain):
+    assert chain("deeper_each_time") == (0, "calls 100\n")
+
+
+def test_faults_mended_deeper_and_deeper(chain):
+    assert chain("mended_deeper_each_time") == (0, "mended 100\n")
+
+
+def test_owner_that_calls_back(chain):
+    assert chain("circle") == (0, "ended, few calls, the same again\n")
+
+
+def test_signal_taken_twice(chain):
+    assert chain("taken_twice") == (0, f"signal {SIGPROF}, blocked 1, other blocked 0\ncalls 1\n")
+
+
+def test_signal_given_back(chain):
+    assert chain("given_back") == (0, f"ours 0\nsignal {SIGPROF}, blocked 1, other blocked 0\ncalls 1\n")
