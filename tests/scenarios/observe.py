@@ -1,0 +1,34 @@
+"""What the kernel says of this process: its timers, threads, open files, and memory."""
+
+import os
+import signal
+
+
+def lines_of(path):
+    """The file's lines, without a file object: closing one makes 3.13t yield its processor dozens of times."""
+    file = os.open(path, os.O_RDONLY)
+    try:
+        text = b""
+        while piece := os.read(file, 1 << 20):
+            text += piece
+    finally:
+        os.close(file)
+    return text.decode().splitlines()
+
+
+def profile_timers():
+    """How many timers the process has that send SIGPROF."""
+    wanted = f"signal: {int(signal.SIGPROF)}/"
+    return sum(line.startswith(wanted) for line in lines_of("/proc/self/timers"))
+
+
+def native_threads():
+    return len(os.listdir("/proc/self/task"))
+
+
+def open_files():
+    return len(os.listdir("/proc/self/fd")) - 1  # the listing's own
+
+
+def resident_kib():
+    return next(int(line.split()[1]) for line in lines_of("/proc/self/status") if line.startswith("VmRSS:"))

@@ -1,0 +1,38 @@
+"""Capture: many threads of every kind of frame, and the arithmetic of what became of each tick."""
+
+
+def law_holds(stats):
+    return stats["ticks"] == stats["captured"] + sum(stats["dropped"].values())
+
+
+def check_capture(outcome):
+    found = outcome.json
+    stats = found["stats"]
+    assert not found["gil_enabled"]
+    assert law_holds(stats), stats
+    assert found["weight"] == stats["captured"]
+    assert stats["captured"] >= 0.99 * stats["ticks"], stats
+    assert not found["odd_frames"], "a frame that no Python program has: a trampoline was shown"
+    for index, (kind, functions) in enumerate(found["hot"].items()):
+        thread = f"worker-{kind}-{index}"
+        assert found["threads"].get(thread), f"{thread} was never sampled"
+        shown = {tuple(name) for name in found["names"][thread]}
+        for function in functions:
+            assert (function, found["work_file"]) in shown, f"{function} is missing in {thread}"
+    assert all(found["rounds"]), "a thread did not get on with its work"
+
+
+def test_eight_threads_of_every_kind_are_captured(freethreaded):
+    check_capture(freethreaded.run("capture", 8000))
+
+
+def test_short_capture_on_the_pre_release(interpreter):
+    check_capture(interpreter("3.15t").run("capture", 4000))
+
+
+def test_builds_with_a_gil_are_captured_too(interpreter):
+    for name in ("3.13", "3.14"):
+        outcome = interpreter(name).run("capture", 2000)
+        stats = outcome.json["stats"]
+        assert law_holds(stats) and stats["captured"] >= 0.99 * stats["ticks"], (name, stats)
+        assert not outcome.json["odd_frames"]

@@ -1,0 +1,60 @@
+"""Sessions that come and go, threads that come and go, and rings that nobody empties."""
+
+import support
+
+CYCLES = 1000
+THREADS = 500
+
+
+def law_holds(stats):
+    return stats["ticks"] == stats["captured"] + sum(stats["dropped"].values())
+
+
+def test_a_thousand_sessions_leave_nothing_behind(freethreaded):
+    found = freethreaded.run("lifecycle", CYCLES).json
+    assert found["laws"] == 2 * CYCLES, "a snapshot broke ticks = captured + losses"
+    assert found["captured"] > 0
+    assert found["timers_during"] >= 5, "the timers' list does not show ours: it proves nothing afterwards"
+    assert found["timers"] == 0
+    assert found["arrived"] == 0, "SIGPROF arrived after the session"
+    before, after = found["threads"]
+    assert after == before
+    before, after = found["files"]
+    assert after == before
+    assert all(found["rounds"])
+
+
+def test_sessions_start_and_stop_while_code_and_threads_come_and_go(freethreaded):
+    found = freethreaded.run("churn", CYCLES).json
+    assert found["laws"] == found["done"] >= CYCLES
+    assert found["captured"] > 0
+    assert found["made"]["codes"] > CYCLES and found["made"]["threads"] > 100, "nothing came and went"
+
+
+def test_misuse_is_refused_clearly(freethreaded):
+    found = freethreaded.run("lifecycle", 1).json
+    assert found["second_start"] == "a session is already active; stop it first"
+    assert found["idle_stop"] == "no session is active; start one first"
+
+
+def test_threads_are_born_and_die_within_a_session(freethreaded):
+    found = freethreaded.run("births", THREADS).json
+    stats = found["stats"]
+    assert law_holds(stats)
+    assert stats["threads"] > THREADS * 0.9, "threads that lived 20 ms of CPU time were not discovered"
+    assert stats["threads_refused"] == 0
+    assert found["sampled"] > THREADS * 0.5
+    assert found["timers_late"] <= 1, "threads that had died kept their timers"
+    assert found["timers"] == 0
+
+
+def test_full_rings_lose_samples_and_count_them(freethreaded):
+    support.ninja("library")
+    outcome = freethreaded.run("ring_full", env={"SPPROF_LIBRARY": support.BUILD / "libspprof.so"})
+    found = outcome.json
+    stats = found["stats"]
+    assert stats["by_reason"]["ring_full"] >= 100
+    assert stats["ticks"] == sum(stats["by_reason"].values())
+    assert 0 < found["drained_live"] <= found["drained"] == stats["samples"]
+    assert found["drained_weight"] == stats["by_reason"]["captured"]
+    assert found["deepest"] == 16

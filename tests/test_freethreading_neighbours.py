@@ -1,0 +1,68 @@
+"""Neighbours in the process that use the same signals: theirs stay theirs."""
+
+import signal
+
+import pytest
+
+
+def scene(freethreaded, name):
+    found = freethreaded.run("neighbours", name, faulthandler=False).json
+    stats = found["stats"]
+    assert stats["ticks"] == stats["captured"] + sum(stats["dropped"].values())
+    assert stats["captured"] > 0
+    return found
+
+
+def test_a_handler_from_before_gets_its_own_signals_only(freethreaded):
+    found = scene(freethreaded, "own_handler_before")
+    assert found["spurious"] == 0, "ticks of ours reached the program's handler"
+    assert found["received"] == 50
+    assert found["received_after"] == 60
+
+
+def test_a_handler_set_during_a_session_gets_its_own_signals(freethreaded):
+    found = scene(freethreaded, "own_handler_during")
+    assert found["spurious"] == 0, "ticks of ours went on reaching the program's handler"
+    assert found["received"] == 50
+
+
+def test_the_programs_own_profile_timer_goes_on(freethreaded):
+    assert scene(freethreaded, "interval_timer")["received"] >= 20
+
+
+def test_faulthandler_enabled_before(freethreaded):
+    found = scene(freethreaded, "faulthandler_before")
+    assert found["enabled"]
+    assert found["stats"]["unguarded_ticks"] == 0
+
+
+def test_reads_are_safe_while_another_owns_the_fault_signals(freethreaded):
+    found = scene(freethreaded, "faulthandler_during")
+    assert found["guarded"] == 0
+    assert found["displaced"] > 0, "the walk trusted a fault handler that was not installed"
+    assert found["stats"]["unguarded_ticks"] < found["stats"]["ticks"], "guarded loads did not come back"
+    assert found["stats"]["dropped"]["fault"] == 0, "a load through the system call failed"
+
+
+def test_an_alternate_signal_stack_is_used_and_survives(freethreaded):
+    found = scene(freethreaded, "alternate_stack")
+    assert found["used"] == [True], "the handler did not run on the thread's alternate stack"
+    assert found["seen"] > 0
+
+
+def test_blocked_signals(freethreaded):
+    found = scene(freethreaded, "blocked_signals")
+    assert found["missed"] < 50, "SIGPROF was blocked in the only busy thread, yet ticks arrived"
+    assert found["caught_up"] >= 150, "ticks that waited were not counted once they could arrive"
+    assert found["stats"]["unguarded_ticks"] > 0, "a thread with its fault signals blocked was read with guarded loads"
+
+
+@pytest.mark.parametrize("cause", ["read", "kill"])
+@pytest.mark.parametrize("when", ["none", "before", "after"])
+def test_a_genuine_fault_still_ends_the_program(freethreaded, when, cause):
+    outcome = freethreaded.run("neighbours", "segfault", when, cause, faulthandler=False, check=False)
+    assert outcome.json["reached"]
+    assert outcome.returncode == -signal.SIGSEGV
+    assert ("Fatal Python error: Segmentation fault" in outcome.stderr) == (when != "none"), outcome.stderr
+    if when != "none":
+        assert "in segfault" in outcome.stderr, "faulthandler's traceback does not show the program"
