@@ -31,36 +31,43 @@ static uintptr_t stack_high_of(const struct slot *slot, uintptr_t stack_low) {
     return stack_low < slot->thread_id ? slot->thread_id : sampler.main_stack_high;
 }
 
-/* Walks and records; the verdict is the tick's outcome. */
-static enum spprof_reason take_sample(struct slot *slot, uint32_t weight, uintptr_t stack_low, struct reader reader) {
-    struct record *record = slot->scratch;
-    /* Read before the walk: an object on this thread's own stack cannot die before the walk is over. */
-    uint64_t generation = atomic_read(generation_read, &sampler.deaths);
-    struct walk walk = {
+struct walk handler_walk(struct slot *slot, struct reader reader) {
+    return (struct walk){
         .layout = &sampler.layout,
         .reader = reader,
         .code_type = sampler.code_type,
         .thread_state = atomic_read(state_update, &slot->thread_state),
         .tid = (uint64_t)slot->tid,
-        .stack_low = stack_low,
-        .stack_high = stack_high_of(slot, stack_low),
-        .frames = record->frames,
+        .frames = slot->scratch->frames,
         .max_depth = sampler.max_depth,
+        .entry_instr_ptr = sampler.entry_instr_ptr,
     };
-    enum spprof_reason outcome = walk_thread(&walk);
-    if (outcome != SPPROF_CAPTURED)
-        return outcome;
+}
+
+enum spprof_reason handler_record(struct slot *slot, const struct walk *walk, uint64_t generation, uint32_t weight) {
+    struct record *record = slot->scratch;
     record->head = (struct record_head){
         .time = now(),
         .thread = slot->thread,
         .generation = generation,
         .tid = slot->tid,
         .weight = weight,
-        .flags = walk.flags,
-        .depth = walk.depth,
+        .flags = walk->flags,
+        .depth = walk->depth,
     };
-    bool pushed = ring_push(&slot->ring, (const uint64_t *)record, RECORD_WORDS(walk.depth));
+    bool pushed = ring_push(&slot->ring, (const uint64_t *)record, RECORD_WORDS(walk->depth));
     return pushed ? SPPROF_CAPTURED : SPPROF_RING_FULL;
+}
+
+/* Walks and records; the verdict is the tick's outcome. */
+static enum spprof_reason take_sample(struct slot *slot, uint32_t weight, uintptr_t stack_low, struct reader reader) {
+    /* Read before the walk: an object on this thread's own stack cannot die before the walk is over. */
+    uint64_t generation = atomic_read(generation_read, &sampler.deaths);
+    struct walk walk = handler_walk(slot, reader);
+    walk.stack_low = stack_low;
+    walk.stack_high = stack_high_of(slot, stack_low);
+    enum spprof_reason outcome = walk_thread(&walk);
+    return outcome == SPPROF_CAPTURED ? handler_record(slot, &walk, generation, weight) : outcome;
 }
 
 void handler_tick(struct slot *slot, uint32_t weight, uintptr_t stack_low, struct reader reader) {

@@ -48,6 +48,9 @@ struct slot {
     uintptr_t thread_id;    /* pthread_t: libc keeps a thread's descriptor just past the end of its stack */
     struct record *scratch; /* room for max_depth frames: the handler's own */
 
+    uintptr_t stack_low;  /* for an observer: the thread's C stack, and ... */
+    uintptr_t stack_high; /* ... the first address past it */
+
     _Atomic uintptr_t thread_state; /* the session writes, the handler reads and validates */
     _Atomic uint32_t generation;    /* which tenant the slot has; the session writes, the handler compares */
     _Atomic uint32_t inside;        /* handlers that are in the slot; they write, the session waits for 0 */
@@ -65,6 +68,7 @@ struct sampler {
     uintptr_t code_type;
     uint32_t max_depth;
     uintptr_t main_stack_high; /* first address past the initial thread's stack */
+    uintptr_t entry_instr_ptr; /* where the interpreter's own frames stand; 0: not known */
 
     _Atomic(struct slot *) slots[SLOTS_MAX]; /* the session fills in, never takes out */
     struct stray_counters strays;            /* ticks that no slot is to be charged for */
@@ -90,6 +94,13 @@ void handler_on_fault(int signal, siginfo_t *info, void *ucontext);
 /* How a thread may read memory that may not be there: by guarded loads only where our fault handler is installed and the
  * thread does not block the fault signals (`blocked`), for a fault that finds either otherwise is fatal. Changes errno. */
 struct reader handler_choose_reader(const sigset_t *blocked);
+
+/* Fills in a walk of the slot's thread, but for the C stack and what an observer adds. */
+struct walk handler_walk(struct slot *slot, struct reader reader);
+
+/* Puts the stack that the walk captured into the slot's ring, as a sample of `generation`. The outcome: `captured` or
+ * `ring_full`. Only the slot's one producer calls this: the handler, or the observer in a session that has one. */
+enum spprof_reason handler_record(struct slot *slot, const struct walk *walk, uint64_t generation, uint32_t weight);
 
 /* Takes one tick for `slot` on the calling thread. `stack_low` is the lowest address of its C stack in use. The walk
  * reads through `reader`. */

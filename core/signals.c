@@ -10,11 +10,12 @@
 
 _Atomic(const struct sigaction *) signals_former[NSIG];
 
-/* A former owner that kept our handler as *its* former owner calls back here, and would for ever. Calls are nested
- * where each finds itself deeper in the stack than the one before; one that does not follows a handler that was left by
+/* A former owner that kept our handler as *its* former owner calls back here, and would for ever. Such a call comes
+ * deeper in the stack than the one before, and with the same context; any other follows a handler that was left by
  * longjmp. */
 struct nesting {
     uintptr_t frame;
+    const void *ucontext;
     int depth;
 };
 static __thread struct nesting nesting __attribute__((tls_model("initial-exec")));
@@ -56,10 +57,11 @@ static void call_handler(const struct sigaction *owner, int signal, siginfo_t *i
 static bool call_nested(const struct sigaction *owner, int signal, siginfo_t *info, void *ucontext) {
     struct nesting outer = nesting;
     uintptr_t frame = (uintptr_t)__builtin_frame_address(0);
-    int depth = outer.depth > 0 && frame < outer.frame ? outer.depth + 1 : 1;
+    bool called_back = outer.depth > 0 && frame < outer.frame && ucontext == outer.ucontext;
+    int depth = called_back ? outer.depth + 1 : 1;
     if (depth > DEEPEST_NESTING)
         return false;
-    nesting = (struct nesting){.frame = frame, .depth = depth};
+    nesting = (struct nesting){.frame = frame, .ucontext = ucontext, .depth = depth};
     call_handler(owner, signal, info, ucontext);
     nesting = outer;
     return true;
@@ -72,7 +74,7 @@ void signals_chain(int signal, siginfo_t *info, void *ucontext) {
     bool is_ignored = owner != NULL && plain && owner->sa_handler == SIG_IGN;
     bool handled;
     if (is_default || is_ignored)
-        handled = is_ignored && !is_fault(signal); /* the kernel does not let a program ignore a fault */
+        handled = is_ignored && !(is_fault(signal) && info->si_code > 0); /* a real fault cannot be ignored */
     else
         handled = call_nested(owner, signal, info, ucontext) || !is_fault(signal);
     if (!handled)

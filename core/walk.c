@@ -134,17 +134,17 @@ static enum spprof_reason find_bytecode(const struct walk *walk, uintptr_t frame
     return entry != 0 ? SPPROF_CAPTURED : SPPROF_CODE_RANGE;
 }
 
-static enum spprof_reason read_instruction(const struct walk *walk, uintptr_t frame, uintptr_t code,
+static enum spprof_reason read_instruction(const struct walk *walk, uintptr_t frame, uintptr_t code, uint64_t *pointer,
                                            uint32_t *instruction) {
-    uint64_t pointer, units;
+    uint64_t units;
     uintptr_t bytecode;
     enum spprof_reason reason = find_bytecode(walk, frame, code, &bytecode);
     if (reason != SPPROF_CAPTURED)
         return reason;
-    if (!load_word(&walk->reader, frame + walk->layout->frame.instr_ptr, &pointer) ||
+    if (!load_word(&walk->reader, frame + walk->layout->frame.instr_ptr, pointer) ||
         !load_word(&walk->reader, code + walk->layout->code.units, &units))
         return SPPROF_FAULT;
-    uint64_t distance = pointer - bytecode;
+    uint64_t distance = *pointer - bytecode;
     if (units > LARGEST_CODE_UNITS || distance >= 2 * units || distance % 2 != 0)
         return SPPROF_CODE_RANGE;
     *instruction = (uint32_t)(distance / 2);
@@ -167,12 +167,12 @@ static enum spprof_reason is_trampoline(const struct walk *walk, uintptr_t code,
 }
 
 /* Reads what a Python frame runs and stores it, unless it is a trampoline or the store is full. */
-static enum spprof_reason read_frame(struct walk *walk, uintptr_t frame) {
+static enum spprof_reason read_frame(struct walk *walk, struct look *look) {
     const struct layout *layout = walk->layout;
-    uint64_t executable, type, first_line;
-    if (!load_link(&walk->reader, frame + layout->frame.executable, &executable))
+    uint64_t type, first_line;
+    if (!load_link(&walk->reader, look->frame + layout->frame.executable, &look->executable))
         return SPPROF_FAULT;
-    uintptr_t code = executable & ~layout->executable_tag_mask;
+    uintptr_t code = look->executable & ~layout->executable_tag_mask;
     enum spprof_reason reason = check_address(code, layout->code.size);
     if (reason != SPPROF_CAPTURED)
         return reason;
@@ -187,7 +187,7 @@ static enum spprof_reason read_frame(struct walk *walk, uintptr_t frame) {
     if (reason != SPPROF_CAPTURED || trampoline)
         return reason;
     uint32_t instruction;
-    reason = read_instruction(walk, frame, code, &instruction);
+    reason = read_instruction(walk, look->frame, code, &look->instr_ptr, &instruction);
     if (reason != SPPROF_CAPTURED)
         return reason;
     if (walk->depth == walk->max_depth) {
@@ -199,24 +199,36 @@ static enum spprof_reason read_frame(struct walk *walk, uintptr_t frame) {
     return SPPROF_CAPTURED;
 }
 
+/* The interpreter's own frames all stand at one instruction, which no code object has. What else is in their place on
+ * the C stack does not. */
+static enum spprof_reason read_entry_frame(const struct walk *walk, struct look *look) {
+    if (!load_word(&walk->reader, look->frame + walk->layout->frame.instr_ptr, &look->instr_ptr) ||
+        !load_word(&walk->reader, look->frame + walk->layout->frame.executable, &look->executable))
+        return SPPROF_FAULT;
+    bool known = walk->entry_instr_ptr == 0 || look->instr_ptr == walk->entry_instr_ptr;
+    return known ? SPPROF_CAPTURED : SPPROF_OWNER;
+}
+
 /* One frame of the chain: where it lies, and what it runs. `entry` says whether it is the interpreter's own. */
-static enum spprof_reason visit_frame(struct walk *walk, struct cursor *cursor, uintptr_t frame, bool *entry) {
-    enum spprof_reason reason = check_address(frame, walk->layout->frame.size);
+static enum spprof_reason visit_frame(struct walk *walk, struct cursor *cursor, struct look *look, bool *entry) {
+    enum spprof_reason reason = check_address(look->frame, walk->layout->frame.size);
     if (reason != SPPROF_CAPTURED)
         return reason;
     uint64_t owner;
-    if (!load_byte(&walk->reader, frame + walk->layout->frame.owner, &owner))
+    if (!load_byte(&walk->reader, look->frame + walk->layout->frame.owner, &owner))
         return SPPROF_FAULT;
     *entry = owner == OWNED_BY_INTERPRETER || owner == OWNED_BY_CSTACK;
     if (*entry)
-        return place_on_c_stack(walk, cursor, frame);
-    if (owner == OWNED_BY_THREAD)
-        reason = place_on_data_stack(walk, cursor, frame);
+        reason = place_on_c_stack(walk, cursor, look->frame);
+    else if (owner == OWNED_BY_THREAD)
+        reason = place_on_data_stack(walk, cursor, look->frame);
     else if (owner == OWNED_BY_GENERATOR)
-        reason = comes_back(&cursor->generators, frame) ? SPPROF_CYCLE : SPPROF_CAPTURED;
+        reason = comes_back(&cursor->generators, look->frame) ? SPPROF_CYCLE : SPPROF_CAPTURED;
     else
         return SPPROF_OWNER;
-    return reason != SPPROF_CAPTURED ? reason : read_frame(walk, frame);
+    if (reason != SPPROF_CAPTURED)
+        return reason;
+    return *entry ? read_entry_frame(walk, look) : read_frame(walk, look);
 }
 
 /* Follows the chain from `frame` to its end. The end is the thread's root: the sentinel `root` where the version has
@@ -229,13 +241,15 @@ static enum spprof_reason walk_chain(struct walk *walk, uintptr_t frame, uintptr
             walk->flags |= SPPROF_SAMPLE_TRUNCATED;
             return SPPROF_CAPTURED;
         }
-        enum spprof_reason reason = visit_frame(walk, &cursor, frame, &entry);
+        struct look look = {.frame = frame};
+        enum spprof_reason reason = visit_frame(walk, &cursor, &look, &entry);
         if (reason != SPPROF_CAPTURED)
             return reason;
-        uint64_t caller;
-        if (!load_link(&walk->reader, frame + walk->layout->frame.previous, &caller))
+        if (!load_link(&walk->reader, frame + walk->layout->frame.previous, &look.caller))
             return SPPROF_FAULT;
-        frame = caller;
+        if (walk->looks_count < walk->looks_room)
+            walk->looks[walk->looks_count++] = look;
+        frame = look.caller;
     }
     return frame == root && entry ? SPPROF_CAPTURED : SPPROF_INCOMPLETE;
 }
@@ -263,6 +277,7 @@ enum spprof_reason walk_thread(struct walk *walk) {
     const struct layout *layout = walk->layout;
     walk->depth = 0;
     walk->flags = 0;
+    walk->looks_count = 0;
     enum spprof_reason reason = check_thread_state(walk);
     if (reason != SPPROF_CAPTURED)
         return reason;
@@ -276,4 +291,65 @@ enum spprof_reason walk_thread(struct walk *walk) {
             return SPPROF_INCOMPLETE;
     }
     return walk_chain(walk, frame, root);
+}
+
+static bool still(const struct walk *walk, uintptr_t address, uint64_t value) {
+    uint64_t now;
+    return load_link(&walk->reader, address, &now) && now == value;
+}
+
+static bool frame_stands(const struct walk *walk, const struct look *look) {
+    const struct layout *layout = walk->layout;
+    return still(walk, look->frame + layout->frame.executable, look->executable) &&
+           still(walk, look->frame + layout->frame.previous, look->caller);
+}
+
+/* The innermost frame runs on while it is looked at. Where it is one that is shown, its present instruction counts. */
+static enum spprof_reason renew_instruction(struct walk *walk) {
+    const struct look *top = &walk->looks[0];
+    uintptr_t code = top->executable & ~walk->layout->executable_tag_mask;
+    if (walk->depth == 0 || walk->frames[0].code != code || top->instr_ptr == 0)
+        return SPPROF_CAPTURED;
+    uint64_t pointer;
+    return read_instruction(walk, top->frame, code, &pointer, &walk->frames[0].instruction);
+}
+
+enum spprof_reason walk_confirm(struct walk *walk) {
+    const struct layout *layout = walk->layout;
+    uint64_t current;
+    if (!load_link(&walk->reader, walk->thread_state + layout->thread.current_frame, &current))
+        return SPPROF_FAULT;
+    if (walk->looks_count > 0 && current != walk->looks[0].frame)
+        return SPPROF_TORN;
+    if (walk->looks_count > 0) {
+        enum spprof_reason reason = renew_instruction(walk);
+        if (reason != SPPROF_CAPTURED)
+            return reason;
+    }
+    for (uint32_t i = 0; i < walk->looks_count; i++) {
+        const struct look *look = &walk->looks[i];
+        bool suspended = i > 0;
+        if (!frame_stands(walk, look) ||
+            (suspended && look->instr_ptr != 0 && !still(walk, look->frame + layout->frame.instr_ptr, look->instr_ptr)))
+            return SPPROF_TORN;
+    }
+    walk->flags &= ~(uint32_t)SPPROF_SAMPLE_DETACHED;
+    return check_thread_state(walk);
+}
+
+uintptr_t walk_find_entry_instr_ptr(const struct walk *walk) {
+    const struct layout *layout = walk->layout;
+    uint64_t frame, owner, instr_ptr;
+    if (!load_link(&walk->reader, walk->thread_state + layout->thread.current_frame, &frame))
+        return 0;
+    for (uint32_t i = 0; i < WALK_STEPS && frame != 0; i++) {
+        if (!load_byte(&walk->reader, frame + layout->frame.owner, &owner))
+            return 0;
+        bool entry = owner == OWNED_BY_INTERPRETER || owner == OWNED_BY_CSTACK;
+        if (entry)
+            return load_word(&walk->reader, frame + layout->frame.instr_ptr, &instr_ptr) ? instr_ptr : 0;
+        if (!load_link(&walk->reader, frame + layout->frame.previous, &frame))
+            return 0;
+    }
+    return 0;
 }

@@ -22,6 +22,14 @@ struct walk_frame {
     int32_t first_line;
 };
 
+/* What a walk went by at one frame: words that must still be so at a second look. */
+struct look {
+    uintptr_t frame;
+    uint64_t caller;
+    uint64_t executable;
+    uint64_t instr_ptr;
+};
+
 struct walk {
     /* Set by the caller. */
     const struct layout *layout;
@@ -33,13 +41,24 @@ struct walk {
     uintptr_t stack_high;      /* ... and the first one past its end */
     struct walk_frame *frames; /* room for max_depth */
     uint32_t max_depth;
+    uintptr_t entry_instr_ptr; /* the instruction pointer of the interpreter's own frames; 0: not known */
+    struct look *looks;        /* room for looks_room, for walk_confirm; or NULL */
+    uint32_t looks_room;
 
     /* Set by the walk; meant only where it returns SPPROF_CAPTURED. */
     uint32_t depth; /* frames stored, innermost first */
     uint32_t flags; /* enum spprof_sample_flag */
+    uint32_t looks_count;
 };
 
 /* Walks walk->thread_state's chain. `detached` and `no_thread_state` speak of the state, all else of the chain. */
 enum spprof_reason walk_thread(struct walk *walk);
+
+/* The second look, after a walk_thread with `looks` that captured: SPPROF_CAPTURED where nothing has changed but the
+ * innermost frame's instruction, which is then the present one, else `torn` or the reason met. */
+enum spprof_reason walk_confirm(struct walk *walk);
+
+/* The instruction pointer of the interpreter's own frames, from the calling thread's chain; 0 where it has none. */
+uintptr_t walk_find_entry_instr_ptr(const struct walk *walk);
 
 #endif

@@ -92,8 +92,12 @@ class Walk(ctypes.Structure):
         ("stack_high", c_size_t),
         ("frames", ctypes.POINTER(WalkFrame)),
         ("max_depth", c_uint32),
+        ("entry_instr_ptr", c_size_t),
+        ("looks", c_void_p),
+        ("looks_room", c_uint32),
         ("depth", c_uint32),
         ("flags", c_uint32),
+        ("looks_count", c_uint32),
     ]
 
 
@@ -162,6 +166,8 @@ class Slot(ctypes.Structure):
         ("tid", c_int32),
         ("thread_id", c_size_t),
         ("scratch", c_void_p),
+        ("stack_low", c_size_t),
+        ("stack_high", c_size_t),
         ("thread_state", c_size_t),
         ("generation", c_uint32),
         ("inside", c_uint32),
@@ -181,6 +187,7 @@ class Sampler(ctypes.Structure):
         ("code_type", c_size_t),
         ("max_depth", c_uint32),
         ("main_stack_high", c_size_t),
+        ("entry_instr_ptr", c_size_t),
         ("slots", c_void_p * SLOTS_MAX),
         ("strays", StrayCounters),
         ("deaths", c_uint64),

@@ -33,7 +33,7 @@ stats = {
 def is_active():
     return process == os.getpid()
 
-def start(interval_ns, max_depth):
+def start(interval_ns, max_depth, mode):
     global process
     if "FAKE_REFUSAL" in os.environ:
         raise RuntimeError(os.environ["FAKE_REFUSAL"])
@@ -341,7 +341,7 @@ REFUSED = {
     "interval_nan": (["run", "-i", "nan", "app.py"], ["between 0.1 and 10000 milliseconds"]),
     "interval_text": (["run", "-i", "fast", "app.py"], ["'fast' is not a number of milliseconds"]),
     "format": (["run", "-f", "svg", "app.py"], ["svg", "speedscope", "collapsed"]),
-    "mode": (["run", "--mode", "wall", "app.py"], ["wall", "cpu"]),
+    "mode": (["run", "--mode", "gpu", "app.py"], ["gpu", "cpu"]),
     "script_missing": (["run", "nope.py"], ["'nope.py'"]),
     "script_with_newline": (["run", "no\npe.py"], ["pe.py"]),
     "folder_without_main": (["run", "empty"], ["__main__", "'empty'"]),

@@ -36,7 +36,7 @@ class FakeNative:
     def is_active(self):
         return self.process == os.getpid()
 
-    def start(self, interval_ns, max_depth):
+    def start(self, interval_ns, max_depth, mode):
         if self.refusal:
             raise RuntimeError(self.refusal)
         if self.is_active():
@@ -166,8 +166,8 @@ def test_depth_refused(native, depth, error):
 
 
 def test_mode_refused_by_name(native):
-    with pytest.raises(ValueError, match="^mode must be 'cpu', not 'wall'$"):
-        spprof.start(mode="wall")
+    with pytest.raises(ValueError, match="^mode must be 'cpu' or 'wall', not 'gpu'$"):
+        spprof.start(mode="gpu")
     assert native.started == []
 
 

@@ -53,6 +53,8 @@ struct spprof_frame {
     int32_t first_line;   /* the code object's first line */
 };
 
+/* In wall mode, a sample without frames is of a thread that was idle (it ran no Python code), a detached one of a thread
+ * that was blocked or busy in C code, and any other of one that was running Python code or about to. */
 enum spprof_sample_flag {
     SPPROF_SAMPLE_DETACHED = 1,  /* the thread was inside C code, its thread state detached */
     SPPROF_SAMPLE_TRUNCATED = 2, /* deeper than max_depth: the innermost frames are here, the outer ones are not */
@@ -71,9 +73,14 @@ struct spprof_sample {
 
 typedef void spprof_sample_function(void *context, const struct spprof_sample *sample);
 
+enum spprof_mode {
+    SPPROF_CPU = 0, /* each thread takes its own samples, in a signal handler, by its own CPU time */
+    SPPROF_WALL,    /* one thread looks at all others, running or not, by the clock; they are not interrupted */
+};
+
 struct spprof_config {
-    uint64_t interval;   /* nanoseconds of a thread's CPU time between ticks, 100,000 to 10,000,000,000 */
-    uint32_t max_depth;  /* frames kept of one stack, 1 to 4096; 0 means 1024 */
+    uint64_t interval;  /* nanoseconds between ticks, 100,000 to 10,000,000,000: CPU time of the thread, or real time */
+    uint32_t max_depth; /* frames kept of one stack, 1 to 4096; 0 means 1024 */
     uint32_t ring_bytes; /* ring of each thread, power of two, 4096 to 16 MiB; 0 means 65536 or more, by max_depth */
     /* Where the interpreter is. NULL means: found by name among the symbols of the process. */
     const void *runtime;   /* &_PyRuntime */
@@ -89,6 +96,7 @@ struct spprof_config {
     /* Told from time to time, on the sink's thread, that every sample whose generation is below `generation` has been
      * handed over: what was kept for older ones (names of code objects that died) may go. May be NULL. */
     void (*caught_up)(void *context, uint64_t generation);
+    enum spprof_mode mode;
 };
 
 /* Starts sampling every thread of the interpreter, those born later too. Needs no Python API lock, but `thread_state`

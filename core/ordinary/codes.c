@@ -159,7 +159,8 @@ static bool bury(struct codes *codes, const void *code, const struct codes_death
         return false;
     struct entry *entry = &codes->entries[number];
     entry->died = died;
-    entry->named = death->names(code, &entry->names);
+    if (!entry->named) /* codes_name_living may have been first */
+        entry->named = death->names(code, &entry->names);
     if (entry->used)
         return entry->named;
     if (!make_room((void **)&codes->waiting, codes->waiting_count, &codes->waiting_room, sizeof *codes->waiting))

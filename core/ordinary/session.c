@@ -9,7 +9,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/auxv.h>
 #include <sys/random.h>
 #include <time.h>
 #include <unistd.h>
@@ -17,6 +16,8 @@
 #include "atomics.h"
 #include "handler.h"
 #include "install.h"
+#include "observe.h"
+#include "stack.h"
 #include "threads.h"
 
 #define INTERVAL_LEAST UINT64_C(100000)
@@ -43,6 +44,7 @@ static struct {
     struct spprof_config config;
     struct spprof_frame *frames; /* a sample being handed over */
     struct record *record;
+    struct observer observer; /* for wall mode */
     uint64_t started;
     bool waiting; /* stopped, with samples left for spprof_drain */
     struct spprof_stats last;
@@ -54,6 +56,8 @@ static struct {
 
     sigset_t mask_before_fork;
 } session = {.lock = PTHREAD_MUTEX_INITIALIZER, .work = PTHREAD_MUTEX_INITIALIZER};
+
+static bool observing(void) { return session.config.mode == SPPROF_WALL; }
 
 /* --- errors --------------------------------------------------------------------------------------- */
 
@@ -190,6 +194,46 @@ static void *keep_watch(void *unused) {
     return NULL;
 }
 
+struct tick {
+    uint32_t weight;
+    struct reader reader;
+};
+
+static void observe_slot(struct slot *slot, void *context) {
+    const struct tick *tick = context;
+    counters_begin(&slot->counters, tick->weight);
+    if (tick->reader.through != NULL)
+        counters_unguarded(&slot->counters, tick->weight);
+    struct walk walk = handler_walk(slot, tick->reader);
+    walk.stack_low = slot->stack_low;
+    walk.stack_high = slot->stack_high;
+    enum spprof_reason outcome = observe_thread(&session.observer, &walk);
+    if (outcome == SPPROF_CAPTURED)
+        outcome = handler_record(slot, &walk, session.observer.generation, tick->weight);
+    counters_end(&slot->counters, tick->weight, outcome);
+}
+
+/* The observer: looks at every thread once an interval. Where it comes late, one look stands for the ticks it missed. */
+static void *keep_observing(void *unused) {
+    (void)unused;
+    uint64_t due = now(), scanned = 0;
+    for (;;) {
+        uint64_t missed = (now() - due) / session.config.interval;
+        due += (1 + missed) * session.config.interval;
+        if (!sleep_until(due))
+            return NULL;
+        pthread_mutex_lock(&session.work);
+        struct tick tick = {.weight = (uint32_t)(1 + missed), .reader = ordinary_reader()};
+        if (now() - scanned >= LOOK_LEAST) {
+            threads_scan(tick.reader);
+            scanned = now();
+        }
+        threads_each_live(observe_slot, &tick);
+        drain_all();
+        pthread_mutex_unlock(&session.work);
+    }
+}
+
 static int start_thread(void) {
     pthread_condattr_t attributes;
     pthread_condattr_init(&attributes);
@@ -204,7 +248,7 @@ static int start_thread(void) {
     sigdelset(&none, SIGSEGV);
     sigdelset(&none, SIGBUS);
     pthread_sigmask(SIG_SETMASK, &none, &before);
-    int error = pthread_create(&session.thread, NULL, keep_watch, NULL);
+    int error = pthread_create(&session.thread, NULL, observing() ? keep_observing : keep_watch, NULL);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     return -error;
 }
@@ -240,6 +284,7 @@ static void after_fork_in_parent(void) {
 static void after_fork_in_child(void) {
     atomic_write(active_write, &sampler.active, false);
     threads_forget();
+    stack_note_caller();
     session.waiting = false;
     session.last = (struct spprof_stats){0};
     pthread_mutex_init(&session.work, NULL);
@@ -264,6 +309,8 @@ static int check_numbers(struct spprof_config *config) {
     if (config->interval < INTERVAL_LEAST || config->interval > INTERVAL_MOST)
         return fail(EINVAL, "the interval is %llu ns; it must be between 0.1 ms and 10 s",
                     (unsigned long long)config->interval);
+    if (config->mode != SPPROF_CPU && config->mode != SPPROF_WALL)
+        return fail(EINVAL, "mode %d is unknown; it must be SPPROF_CPU or SPPROF_WALL", (int)config->mode);
     if (config->max_depth == 0)
         config->max_depth = DEPTH_USUAL;
     if (config->max_depth > DEPTH_MOST)
@@ -306,16 +353,20 @@ static int find_interpreter(struct spprof_config *config, uintptr_t *interpreter
 static int make_buffers(uint32_t max_depth) {
     free(session.frames);
     free(session.record);
+    free(session.observer.looks);
     session.frames = malloc(max_depth * sizeof *session.frames);
     session.record = malloc(RECORD_WORDS(max_depth) * 8);
-    return session.frames != NULL && session.record != NULL ? 0 : fail(ENOMEM, "no memory for a session");
+    session.observer.room = OBSERVE_LOOKS(max_depth);
+    session.observer.looks = malloc(session.observer.room * sizeof *session.observer.looks);
+    bool made = session.frames != NULL && session.record != NULL && session.observer.looks != NULL;
+    return made ? 0 : fail(ENOMEM, "no memory for a session");
 }
 
-static int take_signals(void) {
+static int take_signals(enum spprof_mode mode) {
     int error = install_handler(SIGSEGV, handler_on_fault);
     if (error == 0)
         error = install_handler(SIGBUS, handler_on_fault);
-    if (error == 0)
+    if (error == 0 && mode == SPPROF_CPU)
         error = install_handler(SIGPROF, handler_on_profile_signal);
     return error == 0 ? 0 : fail(-error, "a signal handler could not be installed: %s", strerror(-error));
 }
@@ -332,9 +383,16 @@ static void quiesce(void) {
     give_signals_back();
 }
 
+/* The calling thread's own chain stands still, so what it shows is certain. */
+static uintptr_t find_entry_instr_ptr(void) {
+    struct walk walk = {
+        .layout = &sampler.layout, .reader = ordinary_reader(), .thread_state = (uintptr_t)session.config.thread_state};
+    return walk_find_entry_instr_ptr(&walk);
+}
+
 static int begin_sampling(uintptr_t interpreter) {
     struct threads_config threads = {.interpreter = interpreter,
-                                     .interval = session.config.interval,
+                                     .interval = observing() ? 0 : session.config.interval,
                                      .ring_bytes = session.config.ring_bytes,
                                      .drain = drain_retired};
     threads_begin(&threads);
@@ -366,7 +424,7 @@ static int start_locked(struct spprof_config config) {
     if (error == 0 && (error = prepare_process()) != 0)
         error = fail(-error, "the process could not be prepared: %s", strerror(-error));
     if (error == 0)
-        error = take_signals();
+        error = take_signals(config.mode);
     if (error == 0)
         error = find_interpreter(&config, &interpreter);
     if (error != 0) {
@@ -383,8 +441,9 @@ static int start_locked(struct spprof_config config) {
     session.config = config;
     sampler.code_type = (uintptr_t)config.code_type;
     sampler.max_depth = config.max_depth;
-    /* The initial thread's stack begins below the strings that the kernel put there. */
-    sampler.main_stack_high = getauxval(AT_EXECFN) & ~(uintptr_t)7;
+    sampler.main_stack_high = stack_initial_high();
+    stack_note_caller();
+    sampler.entry_instr_ptr = find_entry_instr_ptr();
     return begin_sampling(interpreter);
 }
 

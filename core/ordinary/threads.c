@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "atomics.h"
+#include "stack.h"
 #include "timers.h"
 
 /* No interpreter has more thread states; a longer list is a damaged one. */
@@ -193,7 +194,10 @@ static int admit(uintptr_t state, int32_t tid, uintptr_t thread_id, uint64_t sca
     slot->tid = tid;
     slot->thread_id = thread_id;
     atomic_write(state_update, &slot->thread_state, state);
-    int error = start_timer(tenant, scan_began);
+    bool observed = registry.config.interval == 0;
+    if (observed)
+        stack_find(slot->tid, slot->thread_id, &slot->stack_low, &slot->stack_high);
+    int error = observed ? 0 : start_timer(tenant, scan_began);
     if (error != 0) {
         close_slot(tenant);
         return error;
@@ -321,6 +325,12 @@ void threads_end(void) {
             read_kernel_name(&registry.names[tenant->slot->thread]);
         tenant->live = false;
     }
+}
+
+void threads_each_live(void (*visit)(struct slot *slot, void *context), void *context) {
+    for (uint32_t i = 0; i < registry.tenants_made; i++)
+        if (registry.tenants[i].live)
+            visit(registry.tenants[i].slot, context);
 }
 
 void threads_each(void (*visit)(struct slot *slot, void *context), void *context) {

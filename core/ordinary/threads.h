@@ -19,7 +19,7 @@ typedef bool drain_function(struct slot *slot);
 
 struct threads_config {
     uintptr_t interpreter; /* whose threads */
-    uint64_t interval;     /* of the timers, nanoseconds */
+    uint64_t interval;     /* of the timers, nanoseconds; 0: no timers, the threads are observed */
     uint64_t ring_bytes;
     drain_function *drain;
 };
@@ -38,6 +38,9 @@ bool threads_scan(struct reader reader);
 /* Deletes all timers; waits until no handler is in any slot. sampler.active must be false. Counters and what is in the
  * rings stay. */
 void threads_end(void);
+
+/* Calls `visit` with the slot of each thread that is known. */
+void threads_each_live(void (*visit)(struct slot *slot, void *context), void *context);
 
 /* Calls `visit` with each slot that may hold records. */
 void threads_each(void (*visit)(struct slot *slot, void *context), void *context);

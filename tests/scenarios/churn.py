@@ -1,4 +1,4 @@
-"""Sessions that start and stop while code objects and threads come and go: `churn.py CYCLES`."""
+"""Sessions that start and stop while code objects and threads come and go: `churn.py CYCLES [MODE]`."""
 
 import sys
 import threading
@@ -33,11 +33,12 @@ workers = [threading.Thread(target=work) for work in (churn_code, churn_code, ch
 for worker in workers:
     worker.start()
 cycles = int(sys.argv[1])
+mode = sys.argv[2] if len(sys.argv) > 2 else "cpu"
 done = laws = captured = 0
 while done < cycles or made["threads"] < 200:
     done += 1
-    spprof.start(interval_ms=1)
-    sum(range(20_000))
+    spprof.start(interval_ms=1, mode=mode)
+    sum(range(50_000))
     stats = spprof.stop().stats
     laws += stats["ticks"] == stats["captured"] + sum(stats["dropped"].values())
     captured += stats["captured"]

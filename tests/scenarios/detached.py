@@ -56,6 +56,6 @@ for sample in profile:
     inside = [frame.name for frame in sample.stack if frame.name in counts]
     if inside:
         counts[inside[-1]]["detached" if sample.detached else "attached"] += sample.weight
-    elif sample.detached:
+    elif sample.detached and sample.stack[0].name != "<module>":  # the main thread sleeps between its questions
         strays.append([frame.name for frame in sample.stack])
 result(stats=profile.stats, counts=counts, strays=strays)

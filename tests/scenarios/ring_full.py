@@ -22,6 +22,7 @@ class Config(ctypes.Structure):
         ("sink", ctypes.c_void_p),
         ("sink_context", ctypes.c_void_p),
         ("caught_up", ctypes.c_void_p),
+        ("mode", ctypes.c_int),
     ]
 
 

@@ -89,7 +89,7 @@ static bool begin_recording(void) {
     return true;
 }
 
-static PyObject *start_session(unsigned long long interval, unsigned int max_depth) {
+static PyObject *start_session(unsigned long long interval, unsigned int max_depth, int mode) {
     if (recording.codes != NULL) {
         PyErr_SetString(PyExc_RuntimeError, "a session is already active; stop it first");
         return NULL;
@@ -104,6 +104,7 @@ static PyObject *start_session(unsigned long long interval, unsigned int max_dep
         .sink = profile_add,
         .sink_context = recording.profile,
         .caught_up = on_caught_up,
+        .mode = (enum spprof_mode)mode,
     };
     PyThreadState *detached = PyEval_SaveThread();
     int error = spprof_start(&config);
@@ -117,10 +118,11 @@ static PyObject *start_session(unsigned long long interval, unsigned int max_dep
 static PyObject *native_start(PyObject *Py_UNUSED(module), PyObject *arguments) {
     unsigned long long interval;
     unsigned int max_depth;
-    if (!PyArg_ParseTuple(arguments, "KI:start", &interval, &max_depth))
+    int mode;
+    if (!PyArg_ParseTuple(arguments, "KIi:start", &interval, &max_depth, &mode))
         return NULL;
     PyMutex_Lock(&calls);
-    PyObject *result = start_session(interval, max_depth);
+    PyObject *result = start_session(interval, max_depth, mode);
     PyMutex_Unlock(&calls);
     return result;
 }
@@ -321,7 +323,8 @@ static int fill_module(PyObject *module) {
 }
 
 static PyMethodDef methods[] = {
-    {"start", native_start, METH_VARARGS, "start(interval_ns, max_depth): sample every thread of this interpreter."},
+    {"start", native_start, METH_VARARGS,
+     "start(interval_ns, max_depth, mode): sample every thread of this interpreter; mode 0: cpu, 1: wall."},
     {"stop", native_stop, METH_NOARGS, "stop() -> dict: end the session and give what it recorded."},
     {"stats", native_stats, METH_NOARGS, "stats() -> dict: counters of this session, or of the last one."},
     {"is_active", native_is_active, METH_NOARGS, "is_active() -> bool: whether a session is active in this process."},

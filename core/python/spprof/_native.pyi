@@ -31,8 +31,8 @@ class NativeProfile(TypedDict):
     """Native thread id and the kernel's name for the thread."""
     stats: NativeStats
 
-def start(interval_ns: int, max_depth: int) -> None:
-    """Start sampling every thread of the interpreter.
+def start(interval_ns: int, max_depth: int, mode: int) -> None:
+    """Start sampling every thread of the interpreter. `mode` is 0 for cpu, 1 for wall.
 
     Raises RuntimeError when a session is active or this platform cannot be sampled, ValueError for a bad argument.
     """

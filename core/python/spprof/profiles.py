@@ -60,6 +60,13 @@ class Sample:
     truncated: bool
     stack: tuple[Frame, ...]
 
+    @property
+    def state(self) -> str:
+        """What the thread was doing: "idle" (no Python code), "blocked" (in C code, its state detached) or "running"."""
+        if not self.stack:
+            return "idle"
+        return "blocked" if self.detached else "running"
+
 
 @dataclass(frozen=True, slots=True)
 class Function:

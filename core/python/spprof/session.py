@@ -31,7 +31,7 @@ except ImportError as error:
     _native = None
     _why_missing = str(error)
 
-MODES = ("cpu",)
+MODES = ("cpu", "wall")  # a mode's index is the native extension's number for it
 MIN_INTERVAL_MS = 0.1
 MAX_INTERVAL_MS = 10_000
 MAX_DEPTH = 4096
@@ -99,9 +99,10 @@ def is_active() -> bool:
 def start(interval_ms: float = DEFAULT_INTERVAL_MS, *, max_depth: int = DEFAULT_DEPTH, mode: str = "cpu") -> None:
     """Start sampling every thread of this interpreter, threads born later too.
 
-    `interval_ms` is the CPU time of a thread between two of its samples, 0.1 to 10,000 milliseconds. Stacks deeper
-    than `max_depth` frames (at most 4096) lose their outer frames and are marked. A session that is still active when
-    the interpreter exits is stopped then.
+    In mode "cpu" each thread is sampled as it uses CPU time, and interrupted for it; in mode "wall" one thread looks at
+    all the others by the clock, running or waiting, and interrupts none. `interval_ms` is the CPU time, or the time,
+    between two samples of a thread, 0.1 to 10,000 milliseconds. Stacks deeper than `max_depth` frames (at most 4096)
+    lose their outer frames and are marked. A session that is still active when the interpreter exits is stopped then.
 
     Raises RuntimeError when a session is active or this interpreter cannot be sampled, TypeError or ValueError for a
     bad argument.
@@ -140,7 +141,7 @@ def begin(settings: Settings) -> None:
                 f"spprof cannot sample here, its native extension does not load ({_why_missing}); "
                 "install spprof on Linux for CPython 3.13 or newer"
             )
-        _native.start(round(settings.interval_ms * 1_000_000), settings.max_depth)
+        _native.start(round(settings.interval_ms * 1_000_000), settings.max_depth, MODES.index(settings.mode))
         _state.settings = settings
         if not _state.stops_at_exit:
             _state.stops_at_exit = True

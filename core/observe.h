@@ -1,0 +1,30 @@
+/* Looking at the stack of another thread while it runs.
+ *
+ * The walk (walk.h) of a stack that is pushed and popped meanwhile can put together frames that never stood on each
+ * other. So the walk notes every word that it went by, and a second look in the same order reads them all again: all
+ * that did not change was so at one moment, the one between the two looks. Only the innermost frame's instruction may
+ * move on in between; the one of the second look counts. Besides, no code object may have died meanwhile.
+ *
+ * No allocation, no lock; any ordinary thread may do it for any other, at most OBSERVE_ATTEMPTS walks long.
+ */
+#ifndef SPPROF_OBSERVE_H
+#define SPPROF_OBSERVE_H
+
+#include "walk.h"
+
+/* Walks of one thread before a look is given up: a thread that is pushing or popping now is likely not to be soon. */
+#define OBSERVE_ATTEMPTS 8
+
+struct observer {
+    struct look *looks;  /* the caller's memory: what a walk went by */
+    uint32_t room;       /* how many; deeper frames are not looked at twice: OBSERVE_LOOKS(max_depth) is enough */
+    uint64_t generation; /* set: deaths of code objects before the stack that was captured */
+};
+
+/* Every frame that is shown may have one of the interpreter's own between it and the next. */
+#define OBSERVE_LOOKS(max_depth) (2 * (max_depth) + 2)
+
+/* One stack of another thread, or the reason of the last attempt. */
+enum spprof_reason observe_thread(struct observer *observer, struct walk *walk);
+
+#endif

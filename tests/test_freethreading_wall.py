@@ -1,0 +1,43 @@
+"""Wall mode: one thread looks at all others by the clock."""
+
+
+def law_holds(stats):
+    return stats["ticks"] == stats["captured"] + sum(stats["dropped"].values())
+
+
+def check_wall(outcome):
+    found = outcome.json
+    stats = found["stats"]
+    assert not found["gil_enabled"]
+    assert law_holds(stats)
+    assert stats["captured"] >= 0.95 * stats["ticks"], stats
+    assert found["rootless"] == [], "a stack that does not begin where its thread does"
+    assert found["timers"] == 0, "wall mode needs no timer that interrupts threads"
+    for thread in ("waiter", "sleeper", "MainThread"):
+        count = found["states"][thread]
+        assert count["blocked"] >= 0.9 * sum(count.values()), (thread, count)
+    assert ("wait_for_event", found["this_file"]) in map(tuple, found["names"]["waiter"])
+    for index, (kind, functions) in enumerate(found["hot"].items()):
+        thread = f"worker-{kind}-{index}"
+        count = found["states"][thread]
+        assert count["running"] >= 0.9 * sum(count.values()), (thread, count)
+        shown = {tuple(name) for name in found["names"][thread]}
+        for function in functions:
+            assert (function, found["work_file"]) in shown, f"{function} is missing in {thread}"
+    assert all(found["rounds"])
+    assert found["threads"][0] == found["threads"][1]
+    assert found["files"][0] == found["files"][1]
+
+
+def test_every_thread_is_seen_running_or_waiting(freethreaded):
+    check_wall(freethreaded.run("wall", 20_000))
+
+
+def test_short_form_on_the_pre_release(interpreter):
+    check_wall(interpreter("3.15t").run("wall", 10_000))
+
+
+def test_wall_sessions_come_and_go_with_threads_and_code(freethreaded):
+    found = freethreaded.run("churn", 300, "wall").json
+    assert found["laws"] == found["done"] >= 300
+    assert found["captured"] > 0

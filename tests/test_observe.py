@@ -1,0 +1,215 @@
+"""The second look at another thread's stack: what changed between the looks is never shown as one stack."""
+
+import ctypes
+
+import pytest
+import synthetic
+from synthetic import Image, Verdict
+
+NAMES = ["3.13", "3.13t", "3.14", "3.14t", "3.15t"]
+ROOM = 64
+ATTEMPTS = 8
+
+
+class Look(ctypes.Structure):
+    _fields_ = [(name, ctypes.c_uint64) for name in ("frame", "caller", "executable", "instr_ptr")]
+
+
+class Observer(ctypes.Structure):
+    _fields_ = [("looks", ctypes.c_void_p), ("room", ctypes.c_uint32), ("generation", ctypes.c_uint64)]
+
+
+class TwoLooks:
+    """Stands for the core's library: lets `change` happen between the first look and the second."""
+
+    def __init__(self, harness, change=lambda: None, room=ROOM):
+        self.harness, self.change, self.room = harness, change, room
+        self.looks = (Look * room)()
+
+    def walk_thread(self, reference):
+        walk = reference._obj
+        walk.looks, walk.looks_room = ctypes.addressof(self.looks), self.room
+        reason = self.harness.walk_thread(reference)
+        if reason != 0:
+            return reason
+        self.change()
+        return self.harness.walk_confirm(reference)
+
+
+class Observed:
+    """Stands for the core's library: observes the thread instead of walking it once."""
+
+    def __init__(self, harness):
+        self.harness = harness
+        self.looks = (Look * ROOM)()
+        self.observer = Observer(ctypes.addressof(self.looks), ROOM, 0)
+
+    def walk_thread(self, reference):
+        return self.harness.observe_thread(ctypes.byref(self.observer), reference)
+
+
+@pytest.fixture(params=NAMES)
+def image(request):
+    """entry, function, generator, entry, function, function: the last one is innermost."""
+    image = Image(request.param)
+    image.entry_frames = [image.enter()]
+    image.suspended = [image.call(image.code(), 3), image.resume(image.code(), 2)]
+    image.entry_frames.append(image.enter())
+    image.suspended.append(image.call(image.code(), 5))
+    image.top_code = image.code()
+    image.top = image.call(image.top_code, 1)
+    return image
+
+
+def changed(image, field, address):
+    return lambda: image.put(field, address, image.get(field, address) + 16)
+
+
+def test_stack_that_stands_still_is_captured(image, harness):
+    assert image.walk(TwoLooks(harness)) == image.whole()
+
+
+@pytest.mark.parametrize("field", ["frame.previous", "frame.executable", "frame.instr_ptr"])
+@pytest.mark.parametrize("which", [0, 1, 2])
+def test_suspended_frame_that_changed(image, harness, field, which):
+    assert image.walk(TwoLooks(harness, changed(image, field, image.suspended[which]))) == Verdict("torn")
+
+
+@pytest.mark.parametrize("field", ["frame.previous", "frame.executable"])
+@pytest.mark.parametrize("which", [0, 1])
+def test_entry_frame_that_changed(image, harness, field, which):
+    assert image.walk(TwoLooks(harness, changed(image, field, image.entry_frames[which]))) == Verdict("torn")
+
+
+@pytest.mark.parametrize("field", ["frame.previous", "frame.executable"])
+def test_innermost_frame_that_changed(image, harness, field):
+    verdict = image.walk(TwoLooks(harness, changed(image, field, image.top)))
+    assert verdict.reason in ("torn", "code_range") and verdict.frames == ()
+
+
+def test_innermost_frame_runs_on_and_its_present_instruction_counts(image, harness):
+    pointer = image.get("frame.instr_ptr", image.top)
+    verdict = image.walk(TwoLooks(harness, lambda: image.put("frame.instr_ptr", image.top, pointer + 8)))
+    code, instruction, line = image.whole().frames[0]
+    assert verdict == Verdict("captured", ((code, instruction + 4, line), *image.whole().frames[1:]))
+
+
+def test_entry_frame_may_be_innermost(image, harness):
+    image.put("frame.instr_ptr", image.enter(), 0x1234560)
+    assert image.walk(TwoLooks(harness)) == image.whole()
+
+
+def test_innermost_instruction_is_validated_again(image, harness):
+    assert image.walk(TwoLooks(harness, lambda: image.put("frame.instr_ptr", image.top, 0x7000_0000))) == Verdict(
+        "code_range"
+    )
+
+
+def test_frame_that_was_pushed_or_popped(image, harness):
+    assert image.walk(TwoLooks(harness, lambda: image.set_current(image.suspended[-1]))) == Verdict("torn")
+    image.set_current(image.top)
+    assert image.walk(TwoLooks(harness, lambda: image.call(image.code()))) == Verdict("torn")
+
+
+def test_state_that_went_to_another_thread(image, harness):
+    assert image.walk(TwoLooks(harness, lambda: image.put("thread.native_thread_id", image.state, 5))) == Verdict(
+        "detached"
+    )
+
+
+def test_flag_says_what_the_thread_is_at_the_second_look(image, harness):
+    detach = TwoLooks(harness, lambda: image.set_status(bound=True))
+    attach = TwoLooks(harness, lambda: image.set_status(bound=True, active=True))
+    assert image.walk(detach).flags == 1
+    assert image.walk(attach).flags == 0
+
+
+def test_frames_past_the_room_for_looks_are_not_needed_when_they_are_not_shown(harness):
+    image = Image("3.14t")
+    image.enter()
+    for _ in range(20):
+        image.call(image.code())
+    verdict = image.walk(TwoLooks(harness, room=6), max_depth=2)
+    assert verdict == image.whole(flags=2, depth=2)
+
+
+def test_entry_frame_at_another_instruction_is_none(harness):
+    image = Image("3.14t")
+    image.put("frame.instr_ptr", image.enter(), 0x1234560)
+    image.call(image.code())
+
+    class Knowing(TwoLooks):
+        def walk_thread(self, reference):
+            reference._obj.entry_instr_ptr = self.known
+            return super().walk_thread(reference)
+
+    library = Knowing(harness)
+    library.known = 0x1234560
+    assert image.walk(library) == image.whole()
+    library.known = 0x1234570
+    assert image.walk(library) == Verdict("owner")
+
+
+def scheduled(action):
+    """A reader that calls `action` with the number of each read, from 1, before it reads."""
+    count = 0
+
+    def read(_, address, size, value):
+        nonlocal count
+        count += 1
+        action(count)
+        value[0] = int.from_bytes(ctypes.string_at(address, size), "little")
+        return True
+
+    return synthetic.READ_FUNCTION(read)
+
+
+def test_stack_that_changed_once_is_captured_by_the_next_attempt(image, harness):
+    reads = len(image.reads(harness))
+
+    def pop_once(number):
+        if number == reads + 1:  # the second look begins
+            image.set_current(image.suspended[-1])
+
+    reader = scheduled(pop_once)
+    verdict = image.walk(Observed(harness), synthetic.address_of(reader))
+    assert verdict == Verdict("captured", image.whole().frames[1:])
+
+
+def test_change_while_the_second_look_goes_on_is_seen(image, harness):
+    frame, reads = image.suspended[0], len(image.reads(harness))
+    pointers = [image.get("frame.instr_ptr", frame), image.get("frame.instr_ptr", frame) ^ 4]
+    looked = []
+
+    def alternate(_):
+        looked.append(1)
+        image.put("frame.instr_ptr", frame, pointers[len(looked) > reads])
+
+    reader = scheduled(alternate)
+    assert image.walk(TwoLooks(harness), synthetic.address_of(reader)) == Verdict("torn")
+
+
+@pytest.mark.parametrize("deaths", [1, 10**9])
+def test_code_that_dies_during_a_walk_makes_it_doubtful(image, harness, deaths):
+    harness.spprof_code_died.argtypes = [ctypes.c_void_p]
+    died = []
+
+    def bury(_):
+        if len(died) < deaths:
+            died.append(1)
+            harness.spprof_code_died(None)
+
+    reader = scheduled(bury)
+    verdict = image.walk(Observed(harness), synthetic.address_of(reader))
+    assert verdict == (image.whole() if deaths == 1 else Verdict("torn"))
+    if deaths > 1:
+        reads = len(died) // ATTEMPTS
+        assert reads * ATTEMPTS == len(died), "not each of the attempts was made"
+
+
+def test_thread_that_has_gone_is_not_tried_again(image, harness):
+    image.set_status(bound=True, unbound=True)
+    reads = []
+    reader = scheduled(reads.append)
+    assert image.walk(Observed(harness), synthetic.address_of(reader)) == Verdict("detached")
+    assert len(reads) == 2
