@@ -14,7 +14,7 @@ import spprof
 from scenario import gil_enabled, result
 
 THREADS = 8
-CPU_SECONDS = float(sys.argv[1]) if len(sys.argv) > 1 else 1.0
+CPU_SECONDS = 1.0
 INTERVAL_MS = 1
 
 
@@ -147,7 +147,7 @@ def summary(profile):
 
 
 def main():
-    spprof.start(interval_ms=INTERVAL_MS)
+    spprof.start(interval_ms=INTERVAL_MS, mode=sys.argv[1])
     run()
     profile = spprof.stop()
     result(expected_workers=THREADS, hot=sorted(HOT), gil_off=not gil_enabled(), **summary(profile))

@@ -40,7 +40,6 @@ struct walk handler_walk(struct slot *slot, struct reader reader) {
         .tid = (uint64_t)slot->tid,
         .frames = slot->scratch->frames,
         .max_depth = sampler.max_depth,
-        .entry_instr_ptr = sampler.entry_instr_ptr,
     };
 }
 

@@ -95,7 +95,8 @@ void handler_on_fault(int signal, siginfo_t *info, void *ucontext);
  * thread does not block the fault signals (`blocked`), for a fault that finds either otherwise is fatal. Changes errno. */
 struct reader handler_choose_reader(const sigset_t *blocked);
 
-/* Fills in a walk of the slot's thread, but for the C stack and what an observer adds. */
+/* Fills in a walk of the slot's thread, but for the C stack and what an observer adds. (A handler can interrupt its own
+ * thread before an entry frame that is already linked has its instruction, so there that is not asked for.) */
 struct walk handler_walk(struct slot *slot, struct reader reader);
 
 /* Puts the stack that the walk captured into the slot's ring, as a sample of `generation`. The outcome: `captured` or

@@ -60,7 +60,8 @@ struct load_site {
 #endif
 
 #define DEFINE_LOAD(name, instruction, size)                                                                           \
-    static inline bool name(const struct reader *reader, uintptr_t address, uint64_t *value) {                         \
+    static inline __attribute__((always_inline)) bool name(const struct reader *reader, uintptr_t address,             \
+                                                           uint64_t *value) {                                          \
         if (__builtin_expect(reader->through != NULL, 0))                                                              \
             return reader->through(reader->context, address, size, value);                                             \
         uint64_t loaded;                                                                                               \

@@ -19,6 +19,7 @@ enum spprof_reason observe_thread(struct observer *observer, struct walk *walk) 
     enum spprof_reason reason = SPPROF_TORN;
     for (int i = 0; i < OBSERVE_ATTEMPTS && reason != SPPROF_CAPTURED; i++) {
         reason = attempt(observer, walk);
+        observer->met[reason]++;
         if (reason == SPPROF_DETACHED || reason == SPPROF_NO_THREAD_STATE)
             break; /* the thread has gone, and will not come back to this state */
     }

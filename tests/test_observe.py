@@ -8,7 +8,7 @@ from synthetic import Image, Verdict
 
 NAMES = ["3.13", "3.13t", "3.14", "3.14t", "3.15t"]
 ROOM = 64
-ATTEMPTS = 8
+ATTEMPTS = 64
 
 
 class Look(ctypes.Structure):
@@ -16,7 +16,12 @@ class Look(ctypes.Structure):
 
 
 class Observer(ctypes.Structure):
-    _fields_ = [("looks", ctypes.c_void_p), ("room", ctypes.c_uint32), ("generation", ctypes.c_uint64)]
+    _fields_ = [
+        ("looks", ctypes.c_void_p),
+        ("room", ctypes.c_uint32),
+        ("generation", ctypes.c_uint64),
+        ("met", ctypes.c_uint64 * len(synthetic.REASONS)),
+    ]
 
 
 class TwoLooks:

@@ -205,6 +205,7 @@ static void observe_slot(struct slot *slot, void *context) {
     if (tick->reader.through != NULL)
         counters_unguarded(&slot->counters, tick->weight);
     struct walk walk = handler_walk(slot, tick->reader);
+    walk.entry_instr_ptr = sampler.entry_instr_ptr;
     walk.stack_low = slot->stack_low;
     walk.stack_high = slot->stack_high;
     enum spprof_reason outcome = observe_thread(&session.observer, &walk);

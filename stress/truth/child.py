@@ -1,0 +1,91 @@
+"""One cell: a workload runs in this process, is looked at, and what was seen is judged.
+
+    child.py WORKLOAD MODE SECONDS WALKER RESULT
+
+MODE is cpu, wall or none. With none another process looks: this one says "ready", waits for a line on its standard
+input and leaves what the judge needs to know. WALKER is the path of a walker (stress/walker.h), or empty. RESULT is
+the file that the findings go to. Run with the driver's folder on PYTHONPATH.
+"""
+
+import json
+import os
+import sys
+import threading
+
+import workloads
+from judge import Bench, judge, main_oracle, stacks_of
+from stage import Stage
+
+HERE = os.path.abspath(__file__)
+ENTRY = "<module>"
+
+# The thread that waits: what it calls while it is looked at.
+CALLS = [("<module>", "main"), ("main", "look"), ("main", "wait"), ("main", "Stage.drop_curtain")]
+
+
+def pages(text):
+    return int(text.split()[1])
+
+
+def look(mode, walker, seconds):
+    import truth_driver
+
+    # The first third warms up: what the program and the driver need at all is there when growth is measured.
+    memory = os.open("/proc/self/statm", os.O_RDONLY)
+    truth_driver.start(mode, walker or None)
+    truth_driver.hold(seconds / 3)
+    before = os.pread(memory, 100, 0)
+    truth_driver.hold(seconds * 2 / 3)
+    after = os.pread(memory, 100, 0)
+    result = truth_driver.stop()
+    os.close(memory)
+    result["grown"] = (pages(after) - pages(before)) * os.sysconf("SC_PAGE_SIZE")
+    return result
+
+
+def wait():
+    print("ready", flush=True)
+    sys.stdin.readline()
+
+
+def bench_of(workload, roles, main_tid):
+    return Bench(workload, roles, main_tid, main_oracle(HERE, CALLS, ENTRY), HERE)
+
+
+def findings(workload, stage, result):
+    bench = bench_of(workload, stage.roles, threading.get_native_id())
+    found = judge(bench, stacks_of(result))
+    dropped = sum(result["dropped"].values())
+    found["law"] = (
+        result["walks"] == result["captured"] + dropped and found["captured"] == result["captured"] == result["tallied"]
+    )
+    for key in ("walks", "dropped", "met", "moved", "sent", "cpu_ns", "walker"):
+        found[key] = result[key]
+    found["grown"] = result["grown"]
+    found["held"] = result["held_bytes"]
+    found["truth"] = workload.truth()
+    return found
+
+
+def main():
+    name, mode, seconds, walker, path = sys.argv[1:]
+    workload = workloads.make(name)
+    stage = Stage(mode)
+    if hasattr(workload, "dress"):
+        workload.dress(stage)
+    stage.raise_curtain(workload.threads)
+    if mode == "none":
+        wait()
+        stage.drop_curtain()
+        found = {"roles": stage.roles, "main": threading.get_native_id(), "truth": workload.truth()}
+    else:
+        result = look(mode, walker, float(seconds))
+        stage.drop_curtain()
+        found = findings(workload, stage, result)
+    with open(path + ".new", "w") as file:
+        json.dump(found, file)
+    os.replace(path + ".new", path)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,395 @@
+"""Ground truth: looks at programs whose possible stacks are known, and counts the impossible ones it is shown.
+
+Every workload runs under 3.13t and 3.14t and is looked at in cpu mode (the handler, driven by a storm of ticks) and in
+wall mode (an observer thread), each in a process of its own. Beside them run walkers that are known to lie: they must be
+caught, or the workloads are too weak and the run fails.
+
+Environment:
+  TRUTH_SECONDS=n   all cells together (default 240; with --short 25)
+  TRUTH_ONLY=text   only cells whose name (workload/interpreter/mode) contains it
+  WALKER=path.so    judges that walker (stress/walker.h) instead of the core's own; wall mode only
+"""
+
+import argparse
+import json
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent.parent
+BUILD = ROOT / "build" / "stress"
+sys.path.insert(0, str(HERE))
+
+from workloads import WORKLOADS  # noqa: E402 - a sibling, wherever this is run from
+
+INTERPRETERS = ("3.13t", "3.14t")
+MODES = ("cpu", "wall")
+SEED = BUILD / "seed_walker.so"
+SHORT = ("families_20", "generators", "births", "mixture")
+
+# What the start of a cell, its judgement and its end take besides the looking, seconds.
+OVERHEAD = 0.9
+# Past its time a cell is said to hang.
+PATIENCE = 60
+# Ways in which a walk can fail: each is met by real races where they can be had, and by a synthetic image in a test.
+PATHS = ("bounds", "alignment", "type", "owner", "progress", "cycle", "fault", "code_range", "torn", "incomplete")
+INJECTED = {
+    "bounds": "tests/test_walk.py::test_current_frame_out_of_bounds",
+    "alignment": "tests/test_walk.py::test_frame_misaligned",
+    "type": "tests/test_walk.py::test_executable_that_is_no_code",
+    "owner": "tests/test_walk.py::test_owner_of_no_running_frame",
+    "progress": "tests/test_walk.py::test_overlapping_frames",
+    "cycle": "tests/test_walk.py::test_generators_in_a_circle",
+    "fault": "tests/test_walk.py::test_fault_at_every_read",
+    "code_range": "tests/test_walk.py::test_instruction_outside_its_code",
+    "torn": "tests/test_observe.py::test_suspended_frame_that_changed",
+    "incomplete": "tests/test_walk.py::test_chain_that_ends_before_an_entry_frame",
+}
+
+
+class Cell:
+    """One child process: what it runs, and what became of it."""
+
+    def __init__(self, workload, interpreter, mode, walker="", kind="ours", weight=1.0):
+        self.workload, self.interpreter, self.mode = workload, interpreter, mode
+        self.walker, self.kind, self.weight = walker, kind, weight
+        self.found, self.problem = None, None
+
+    @property
+    def name(self):
+        return f"{self.workload}/{self.interpreter}/{self.mode}"
+
+    def command(self, python, seconds, result):
+        if self.mode == "remote":
+            return [python, HERE / "remote.py", self.workload, f"{seconds:.2f}", result]
+        return [python, HERE / "child.py", self.workload, self.mode, f"{seconds:.2f}", self.walker, result]
+
+
+# --- which cells ---------------------------------------------------------------------------------------
+
+
+def our_cells(workloads, walker):
+    modes = ("wall",) if walker else MODES
+    return [Cell(w, i, m, walker) for w in workloads for i in INTERPRETERS for m in modes]
+
+
+def control_cells():
+    seed = [Cell("generators", name, "wall", str(SEED), f"control:seed-{name}") for name in INTERPRETERS]
+    return [
+        *seed,
+        Cell("families_20", "3.14t", "remote", kind="control:RemoteUnwinder-3.14t"),
+        Cell("families_20", "3.15t", "remote", kind="peer:RemoteUnwinder-3.15t"),
+    ]
+
+
+def choose_cells(options):
+    walker = os.environ.get("WALKER", "")
+    if walker and not Path(walker).is_file():
+        raise SystemExit(f"truth: WALKER is '{walker}', which is no file; build it first (stress/walker.h)")
+    cells = our_cells(SHORT if options.short else WORKLOADS, str(Path(walker).resolve()) if walker else "")
+    if not options.no_controls:
+        cells += control_cells()
+    only = os.environ.get("TRUTH_ONLY", "")
+    cells = [cell for cell in cells if only in cell.name or only in cell.kind]
+    if not cells:
+        raise SystemExit(f"truth: no cell's name contains '{only}'; a name is workload/interpreter/mode")
+    return cells
+
+
+def existing_python(name):
+    return subprocess.run([ROOT / "ci" / "python", "--existing", name], capture_output=True, text=True)
+
+
+def without_absent_peers(cells):
+    """A peer is shown for comparison; where its interpreter is not there, the run goes on without it."""
+    absent = [c for c in cells if c.kind.startswith("peer") and existing_python(c.interpreter).returncode != 0]
+    for cell in absent:
+        print(f"truth: leaving out {cell.kind}: there is no {cell.interpreter} (ci/python {cell.interpreter})")
+    return [cell for cell in cells if cell not in absent]
+
+
+def find_python(name):
+    done = existing_python(name)
+    if done.returncode != 0:
+        raise SystemExit(f"truth: there is no {name}; provide it with: ci/python {name}")
+    return done.stdout.strip()
+
+
+def check_built(cells):
+    for name in {cell.interpreter for cell in cells if cell.mode != "remote"}:
+        if not list((BUILD / name / "truth").glob("truth_driver*.so")):
+            raise SystemExit(f"truth: the driver for {name} is not built; build it with: ninja truth-drivers")
+
+
+# --- one cell --------------------------------------------------------------------------------------------
+
+
+def environment_of(cell):
+    environment = dict(os.environ)
+    for name in ("PYTHON_GIL", "PYTHONHOME", "PYTHONSTARTUP", "PYTHONFAULTHANDLER", "PYTHONDONTWRITEBYTECODE"):
+        environment.pop(name, None)
+    environment["PYTHONPATH"] = str(BUILD / cell.interpreter / "truth")
+    return environment
+
+
+def end_group(child):
+    """The child and whatever it started."""
+    try:
+        os.killpg(child.pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
+    child.wait()
+
+
+def run_cell(cell, python, seconds):
+    with tempfile.TemporaryDirectory(prefix="truth-") as folder:
+        result, errors = Path(folder) / "result.json", Path(folder) / "errors"
+        with open(errors, "w") as log:
+            command = cell.command(python, seconds, result)
+            child = subprocess.Popen(
+                command, env=environment_of(cell), stdin=subprocess.DEVNULL, stderr=log, start_new_session=True
+            )
+            try:
+                status = child.wait(seconds + PATIENCE)
+                cell.problem = describe(status)
+            except subprocess.TimeoutExpired:
+                cell.problem = "hung"
+            finally:
+                end_group(child)
+        if result.exists():
+            cell.found = json.loads(result.read_text())
+        elif cell.problem is None:
+            cell.problem = "left no result"
+        if cell.problem is not None:
+            cell.problem += "".join(f"\n    {line}" for line in errors.read_text().splitlines()[-8:])
+
+
+def describe(status):
+    if status < 0:
+        return f"crashed with {signal.Signals(-status).name}"
+    return f"exited with status {status}" if status else None
+
+
+# --- what is wrong with it --------------------------------------------------------------------------------
+
+
+def complaints(cell):
+    if cell.problem is not None:
+        return [cell.problem]
+    found = cell.found
+    wrong = []
+    if not found["law"]:
+        wrong.append("walks are not captured + dropped")
+    if found["captured"] == 0:
+        wrong.append("nothing was captured")
+    if cell.kind == "ours" and found["impossible"]:
+        wrong.append(f"{found['impossible']} impossible stacks")
+    if cell.kind.startswith("control") and not found["impossible"]:
+        wrong.append("a walker that lies was not caught: the workload is too weak")
+    return wrong
+
+
+def bound(captured, impossible):
+    """What is known of the rate, at 95 %."""
+    if captured == 0:
+        return "-"
+    return f"<= {3 / captured:.1e}" if impossible == 0 else f"{impossible / captured:.1e}"
+
+
+def shares(found):
+    """Each family's share beside its true one. Not of cells that were driven by the storm: its ticks come when the thread
+    can take them, not when time has passed."""
+    total = sum(found["families"].values())
+    if not total or not found["truth"] or found.get("sent"):
+        return ""
+    return " ".join(
+        f"{name} {found['families'].get(name, 0) / total:.3f} (true {true:.3f})"
+        for name, true in sorted(found["truth"].items())
+    )
+
+
+# --- tables -------------------------------------------------------------------------------------------------
+
+HEAD = f"{'cell':34} {'walks':>11} {'captured':>11} {'moved':>10} {'kept':>7} {'impossible':>10} {'at 95 %':>10} {'grown':>9}"
+
+
+def row(cell):
+    label = cell.name if cell.kind == "ours" else cell.kind.partition(":")[2] + " " + cell.workload
+    if cell.found is None:
+        return f"{label:34} {(cell.problem or 'not run').splitlines()[0]}"
+    found = cell.found
+    grown = f"{(found['grown'] - found['held']) / 2**20:.1f} MiB" if "grown" in found else "-"
+    moved = f"{found['moved']:,}" if "moved" in found else "-"
+    kept = f"{100 * found['captured'] / found['walks']:.2f}%" if found["walks"] else "-"
+    return (
+        f"{label:34} {found['walks']:>11,} {found['captured']:>11,} {moved:>10} {kept:>7} {found['impossible']:>10,}"
+        f" {bound(found['captured'], found['impossible']):>10} {grown:>9}"
+    )
+
+
+def details(cell):
+    if cell.found is None:
+        return []
+    lost = ", ".join(f"{name} {count:,}" for name, count in cell.found["dropped"].items() if count)
+    lines = [f"    dropped: {lost}"] if lost else []
+    if shares(cell.found):
+        lines.append(f"    shares: {shares(cell.found)}")
+    if cell.found["impossible"]:
+        for example in cell.found["examples"][: 3 if cell.kind == "ours" else 1]:
+            shown = " ".join(example["stack"][-12:]) or "(no frame)"
+            lines.append(f"    impossible, {example['count']:,} times on {example['thread']}: {shown}")
+    return lines
+
+
+LEGEND = """
+moved:    captured stacks that were not the one seen before on their thread
+kept:     captured of all walks
+at 95 %:  the rate of impossible stacks, or the most that it can be where none was seen
+grown:    memory of the process in the last two thirds of the cell, without what the tally itself holds"""
+
+
+def matrix(cells):
+    """Which reason was met where by a real race, and how often: in any attempt, also where a later one captured."""
+    ours = [cell for cell in cells if cell.kind == "ours" and cell.found]
+    lines = ["", f"{'path':12} {'met':>10}  where"]
+    for path in PATHS:
+        met = [(cell.found["met"].get(path, 0), cell.name) for cell in ours]
+        met = sorted((pair for pair in met if pair[0]), reverse=True)
+        where = ", ".join(f"{name} {count:,}" for count, name in met[:4])
+        more = f" and {len(met) - 4} more" if len(met) > 4 else ""
+        lines.append(
+            f"{path:12} {sum(count for count, _ in met):>10,}  {where or f'not in this run; injected by {INJECTED[path]}'}{more}"
+        )
+    return lines
+
+
+def sums(cells):
+    found = [cell.found for cell in cells if cell.found]
+    return {key: sum(each[key] for each in found) for key in ("walks", "captured", "impossible")}
+
+
+def summary(cells, seconds, interrupted):
+    named = {"controls": {}, "peers": {}}
+    for cell in cells:
+        kind, _, name = cell.kind.partition(":")
+        if name and cell.found:
+            named[kind + "s"][name] = {key: cell.found[key] for key in ("walks", "captured", "impossible", "dropped")}
+    ours = [cell for cell in cells if cell.kind == "ours"]
+    paths = {
+        path: {cell.name: count for cell in ours if cell.found and (count := cell.found["met"].get(path, 0))}
+        for path in PATHS
+    }
+    return {
+        "totals": sums(ours),
+        **named,
+        "paths": paths,
+        "seconds": seconds,
+        "interrupted": interrupted,
+        "cells": [
+            {
+                "workload": cell.workload,
+                "interpreter": cell.interpreter,
+                "mode": cell.mode,
+                "kind": cell.kind,
+                "complaints": complaints(cell) if cell.found or cell.problem else ["not run"],
+                **(cell.found or {}),
+            }
+            for cell in cells
+        ],
+    }
+
+
+def write_whole(path, value):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    new = path.with_name(path.name + ".new")
+    new.write_text(json.dumps(value, indent=1) + "\n")
+    os.replace(new, path)
+
+
+# --- the run -----------------------------------------------------------------------------------------------------
+
+
+def run_all(cells, pythons, total):
+    """Runs each in turn, what is left of the time shared among those that are left. False: it was interrupted."""
+    end = time.monotonic() + total
+    print(HEAD, flush=True)
+    for number, cell in enumerate(cells):
+        left = cells[number:]
+        spare = end - time.monotonic() - OVERHEAD * len(left)
+        seconds = max(0.5, spare * cell.weight / sum(each.weight for each in left))
+        try:
+            run_cell(cell, pythons[cell.interpreter], seconds)
+        except KeyboardInterrupt:
+            return False
+        print("\n".join([row(cell), *details(cell)]), flush=True)
+    return True
+
+
+def repeat_command(options):
+    names = ("TRUTH_SECONDS", "TRUTH_ONLY", "WALKER")
+    chosen = [f"{name}={shlex.quote(os.environ[name])}" for name in names if os.environ.get(name)]
+    flags = [flag for flag in ("short", "no_controls") if getattr(options, flag)]
+    if not flags:
+        return " ".join([*chosen, "ninja truth"])
+    return " ".join([*chosen, "python3 stress/truth/run.py", *("--" + flag.replace("_", "-") for flag in flags)])
+
+
+def conclude(cells, options, complete):
+    print(LEGEND)
+    print("\n".join(matrix(cells)))
+    ours = sums([cell for cell in cells if cell.kind == "ours"])
+    print(
+        f"\n{os.environ.get('WALKER') or 'ours'}: {ours['captured']:,} captured of {ours['walks']:,}, {ours['impossible']:,} impossible"
+        f" ({bound(ours['captured'], ours['impossible'])} at 95 %)"
+    )
+    wrong = [(cell, text) for cell in cells if cell.found or cell.problem for text in complaints(cell)]
+    for cell, text in wrong:
+        print(f"FAILED {cell.name} ({cell.kind}): {text}")
+    if not complete:
+        missing = sum(1 for cell in cells if not cell.found and not cell.problem)
+        print(f"interrupted: {missing} of {len(cells)} cells were not run; what the others found was kept")
+    if wrong or not complete:
+        print(f"to repeat: {repeat_command(options)}", flush=True)
+    return 1 if wrong else 0 if complete else 130
+
+
+def read_seconds(usual):
+    text = os.environ.get("TRUTH_SECONDS") or str(usual)
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0
+    if not 0 < seconds < 1e6:
+        raise SystemExit(f"truth: TRUTH_SECONDS is '{text}'; set it to a number of seconds")
+    return seconds
+
+
+def parse(arguments):
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--short", action="store_true", help="a few workloads, tens of seconds")
+    parser.add_argument("--no-controls", action="store_true", help="only what is judged, no walkers that lie")
+    parser.add_argument("--json", type=Path, default=ROOT / "build" / "results" / "truth.json", metavar="FILE")
+    return parser.parse_args(arguments)
+
+
+def main():
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    options = parse(sys.argv[1:])
+    total = read_seconds(25 if options.short else 240)
+    cells = without_absent_peers(choose_cells(options))
+    check_built(cells)
+    pythons = {name: find_python(name) for name in {cell.interpreter for cell in cells}}
+    began = time.monotonic()
+    complete = run_all(cells, pythons, total)
+    write_whole(options.json, summary(cells, time.monotonic() - began, not complete))
+    return conclude(cells, options, complete)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,404 @@
+"""The oracles of the ground-truth harness: what each program can show, and what none can. And a short real run."""
+
+import json
+import os
+import subprocess
+import sys
+import threading
+
+import pytest
+import support
+
+TRUTH = support.ROOT / "stress" / "truth"
+sys.path.insert(0, str(TRUTH))
+
+import workloads  # noqa: E402
+from grammar import NO_LINE, Source  # noqa: E402 - a folder of its own, beside the package
+from judge import Bench, judge, stacks_of  # noqa: E402
+
+
+def line_in(text, fragment, after=""):
+    """The number of the first line that contains `fragment`, behind the first that contains `after`."""
+    lines = text.splitlines()
+    begin = next(i for i, line in enumerate(lines) if after in line)
+    return next(i for i, line in enumerate(lines) if i >= begin and fragment in line) + 1
+
+
+def text_of(module):
+    return (TRUTH / "workloads" / f"{module}.py").read_text()
+
+
+def chain(prefix, levels, call_line, last_line):
+    """Numbered functions that call each other, the innermost on a line of its own."""
+    return [(prefix.format(i), call_line(i)) for i in range(levels - 1)] + [
+        (prefix.format(levels - 1), last_line(levels - 1))
+    ]
+
+
+# --- possible stacks, made by hand: workload -> [(role, stack)] ------------------------------------------
+
+
+def families_stacks(depth):
+    text = text_of("families")
+    left = ("Families.take_turns", line_in(text, "                left()"))
+    right = ("Families.take_turns", line_in(text, "                right()"))
+    first_right = 2 * (depth - 1) + 5
+    whole_left = [left, *chain("left_{:03}", depth, lambda i: 2 * i + 2, lambda i: 2 * i + 4)]
+    whole_right = [
+        right,
+        *chain("right_{:03}", depth, lambda i: first_right + 2 * i + 2, lambda i: first_right + 2 * i + 3),
+    ]
+    return [
+        ("turns-0", whole_left),
+        ("turns-1", whole_right),
+        ("turns-0", whole_left[:3]),
+        ("turns-0", [left, ("left_000", 1)]),
+        ("turns-0", [left]),
+    ]
+
+
+def chunks_stacks():
+    entry = ("Chunks.sway", line_in(text_of("chunks"), "first(depth)"))
+    deep = [entry, *chain("level_{:02}", 60, lambda i: 5 * i + 4, lambda i: 5 * i + 2)]
+    return [("chunks-0", deep), ("chunks-1", deep[:20]), ("chunks-1", deep[:2]), ("chunks-0", [entry])]
+
+
+def generators_stacks():
+    text = text_of("generators")
+    first = [
+        ("first_thread", line_in(text, "first_resumes(lock, generator)", "def first_thread")),
+        ("first_resumes", line_in(text, "return next(generator)")),
+    ]
+    second = [
+        ("second_thread", line_in(text, "second_sends(lock, coroutine)")),
+        ("second_sends", line_in(text, "generator.send", "def second_sends")),
+    ]
+    relay = [("relay", line_in(text, "yield from middle")), ("middle", line_in(text, "yield from produce"))]
+    step = [("produce", line_in(text, "step(number)) %")), ("step", line_in(text, "total += part ^"))]
+    work = [
+        ("work", line_in(text, "await pause()")),
+        ("pause", line_in(text, "await Pause()")),
+        ("Pause.__await__", line_in(text, "yield 1")),
+    ]
+    return [
+        ("first", [*first, *relay, *step]),
+        ("first", [*first, *relay]),
+        ("first", [*first, ("doubled", line_in(text, "in produce(limit)")), *step]),
+        ("second", [*second, *work]),
+        ("second", [*second, *work[:1]]),
+    ]
+
+
+def exceptions_stacks():
+    from workloads.exceptions import LEVELS, text_of_level
+
+    text = text_of("exceptions")
+    made = "".join(text_of_level(i) for i in range(LEVELS))
+    entry = [
+        ("Exceptions.fall", line_in(text, "self.fall_once(tidied)")),
+        ("Exceptions.fall_once", line_in(text, "first(tidied)")),
+    ]
+
+    def call_line(i):
+        return line_in(made, f"unwind_{i + 1:02}(tidied)", f"def unwind_{i:02}")
+
+    tidying = line_in(made, "tidied[8] = 1")
+    whole = [*entry, *chain("unwind_{:02}", LEVELS, call_line, lambda i: line_in(made, "raise ValueError(0)"))]
+    return [
+        ("exceptions-0", whole),
+        ("exceptions-1", whole[:12]),
+        ("exceptions-1", [*whole[:10], ("unwind_08", tidying)]),
+        ("exceptions-0", [entry[0], ("Exceptions.fall_once", line_in(text, "tidied.clear()"))]),
+    ]
+
+
+def callbacks_stacks():
+    text = text_of("callbacks")
+    nested = [
+        ("call_back", line_in(text, "        arrange()")),
+        ("arrange", line_in(text, "return sorted(")),
+        ("weigh", line_in(text, "functools.reduce(")),
+        ("combine", line_in(text, "sum(map(leaf")),
+        ("leaf", line_in(text, "number * 7")),
+    ]
+    compared = [
+        ("call_back", line_in(text, "        compare()")),
+        ("compare", line_in(text, "return Answer() in")),
+        ("Answer.__eq__", line_in(text, "arrange() == other")),
+        *nested[1:4],
+    ]
+    picked = [
+        ("call_back", line_in(text, "        spread()")),
+        ("spread", line_in(text, "filter(pick")),
+        ("pick", line_in(text, "return max(")),
+        ("pick.<locals>.<lambda>", line_in(text, "return max(")),
+        nested[4],
+    ]
+    return [("callbacks-0", nested), ("callbacks-1", compared), ("callbacks-0", picked)]
+
+
+def classes_stacks():
+    text = text_of("classes")
+
+    def at(function, fragment, after):
+        return function, line_in(text, fragment, after)
+
+    named = at("Named.__init__", "super().__init__(x)", "class Named")
+    point = at("Point.__init__", "self.y", "class Point")
+    return [
+        ("classes-0", [at("instantiate", "Named(2)", "def instantiate"), named, point]),
+        (
+            "classes-1",
+            [
+                at("instantiate", "Owned(3)", "def instantiate"),
+                at("Owned.__init__", "super().__init__(x)", "class Owned"),
+                named,
+                point,
+            ],
+        ),
+        (
+            "classes-0",
+            [
+                at("instantiate", "Made(4)", "def instantiate"),
+                at("Made.__new__", "Point(x)", "class Made"),
+                point,
+            ],
+        ),
+        (
+            "classes-0",
+            [
+                at("instantiate", "Counted(5)", "def instantiate"),
+                at("Counting.__call__", "super().__call__", "class Counting"),
+                at("Counted.__init__", "self.x", "class Counted"),
+            ],
+        ),
+    ]
+
+
+def compiled_stacks():
+    text = text_of("compiled")
+    entry = ("keep_making", line_in(text, "make_and_run(number)", "def keep_making"))
+    call = ("make_and_run", line_in(text, "        outer()"))
+    return [
+        ("compiled-0", [entry, call, ("outer_123", 23 + 2), ("inner_123", 23 + 6)]),
+        ("compiled-1", [entry, call, ("outer_7", 7 + 1)]),
+        ("compiled-1", [entry, ("make_and_run", line_in(text, "exec(compile(")), ("<module>", 5)]),
+    ]
+
+
+def births_stacks():
+    text, library = text_of("births"), open(threading.__file__).read()
+    child = [
+        ("module_child", line_in(text, "live(number)", "def module_child")),
+        ("live", line_in(text, "total += part")),
+    ]
+    bootstrap = [
+        ("Thread._bootstrap", line_in(library, "self._bootstrap_inner()")),
+        ("Thread._bootstrap_inner", line_in(library, "self.run()", "def _bootstrap_inner")),
+        ("Thread.run", line_in(library, "self._target(*")),
+    ]
+    return [
+        (None, [("bare_child", line_in(text, "live(number)", "def bare_child")), child[1]]),
+        (None, [*bootstrap, *child]),
+        (None, bootstrap[:1]),
+    ]
+
+
+def hooks_stacks():
+    text = text_of("hooks")
+    outer = ("outer", line_in(text, "for value in values"))
+    values = ("values", line_in(text, "yield inner(number)"))
+    inner = ("inner", line_in(text, "total += part"))
+    first = {name: (name, line_in(text, "outer(4)", f"def {name}(stage")) for name in ("profile", "trace", "monitor")}
+    hook = {name: (name, line_in(text, f"def {name}")) for name in ("profile_hook", "trace_hook", "monitor_hook")}
+    return [
+        ("profile", [first["profile"], outer, values, inner, hook["profile_hook"]]),
+        ("trace", [first["trace"], outer, values, hook["trace_hook"]]),
+        ("monitor", [first["monitor"], outer, values, inner, hook["monitor_hook"]]),
+        ("monitor", [first["monitor"], outer, values, inner]),
+    ]
+
+
+def mixture_stacks():
+    hook = ("monitor_hook", line_in(text_of("hooks"), "def monitor_hook"))
+    return [
+        ("turns-0", [*families_stacks(20)[0][1], hook]),
+        chunks_stacks()[0],
+        *generators_stacks(),
+        ("callbacks-0", callbacks_stacks()[0][1]),
+        ("classes-0", [*classes_stacks()[0][1], hook]),
+        births_stacks()[1],
+        *hooks_stacks(),
+    ]
+
+
+POSSIBLE = {
+    "families_5": lambda: families_stacks(5),
+    "families_20": lambda: families_stacks(20),
+    "families_100": lambda: families_stacks(100),
+    "chunks": chunks_stacks,
+    "generators": generators_stacks,
+    "exceptions": exceptions_stacks,
+    "callbacks": callbacks_stacks,
+    "classes": classes_stacks,
+    "compiled": compiled_stacks,
+    "births": births_stacks,
+    "hooks": hooks_stacks,
+    "mixture": mixture_stacks,
+}
+
+every_workload = pytest.mark.parametrize("name", list(workloads.WORKLOADS))
+
+
+@every_workload
+def test_possible_stacks_are_accepted(name):
+    workload = workloads.make(name)
+    for role, stack in POSSIBLE[name]():
+        assert workload.possible(role, stack), (role, stack)
+
+
+def damaged(stack):
+    """(what was done, stack): none of these is a state of any workload."""
+    yield "its root cut off", stack[1:]
+    for i in range(len(stack)):
+        yield f"frame {i} twice", [*stack[: i + 1], *stack[i:]]
+    for i in range(1, len(stack) - 1):
+        yield f"frame {i} missing", [*stack[:i], *stack[i + 1 :]]
+    for i, (function, line) in enumerate(stack[:-1]):
+        yield f"caller {i} elsewhere", [*stack[:i], (function, line + 1000), *stack[i + 1 :]]
+        yield f"caller {i} without a line", [*stack[:i], (function, NO_LINE), *stack[i + 1 :]]
+        yield f"caller {i} on another line", [*stack[:i], (function, line - 1), *stack[i + 1 :]]
+    yield "an unknown function on top", [*stack, ("stranger", 1)]
+    yield "its end elsewhere", [*stack[:-1], (stack[-1][0], stack[-1][1] + 5000)]
+    yield "its root doubled", [stack[0], *stack]
+
+
+@every_workload
+def test_damaged_stacks_are_refused(name):
+    workload = workloads.make(name)
+    stacks = [(role, stack) for role, stack in POSSIBLE[name]() if len(stack) > 2]
+    allowed = {(role, tuple(stack)) for role, stack in POSSIBLE[name]()}
+    assert stacks
+    for role, stack in stacks:
+        # A hook may be called for whatever is below it: the damage is done there.
+        hook = stack[-1:] if stack[-1][0].endswith("_hook") else []
+        for what, bad in damaged(stack[: len(stack) - len(hook)]):
+            if (role, tuple(bad)) not in allowed:
+                assert not workload.possible(role, [*bad, *hook]), (what, role, bad)
+
+
+@every_workload
+def test_another_threads_stack_and_an_empty_one_are_refused(name):
+    workload = workloads.make(name)
+    stacks = POSSIBLE[name]()
+    entries = {role: stack[0][0] for role, stack in stacks}
+    for role, stack in stacks:
+        for other, entry in entries.items():
+            if other is not None and entry != stack[0][0]:
+                assert not workload.possible(other, stack), (other, stack)
+        if role is not None:
+            assert not workload.possible(role, []), "a thread that always has frames was shown without"
+
+
+@pytest.mark.parametrize("name", ["families_5", "families_20", "families_100"])
+def test_families_do_not_mix(name):
+    workload = workloads.make(name)
+    (_, left), (_, right) = POSSIBLE[name]()[:2]
+    for cut in range(1, len(left)):
+        assert not workload.possible("turns-0", [*left[:cut], *right[cut:]]), cut
+        assert not workload.possible("turns-0", [*right[:cut], *left[cut:]]), cut
+    assert workload.family("turns-0", left) == "left"
+    assert workload.family("turns-0", right) == "right"
+
+
+def test_two_threads_on_one_generator_do_not_mix():
+    workload = workloads.make("generators")
+    stacks = generators_stacks()
+    first, second = stacks[0][1], stacks[3][1]
+    assert not workload.possible("first", [*first[:2], *second[2:]]), "a coroutine under next()"
+    assert not workload.possible("first", [first[0], second[1], *second[2:]])
+    assert not workload.possible("second", first)
+    assert not workload.possible("first", first[2:]), "a generator without its resumer"
+
+
+def test_numbers_of_one_making_agree():
+    workload = workloads.make("compiled")
+    entry, call, outer, inner = compiled_stacks()[0][1]
+    assert not workload.possible("compiled-0", [entry, call, outer, ("inner_124", 24 + 4)])
+    assert not workload.possible("compiled-0", [entry, call, ("outer_123", 24 + 2), inner]), "another's line"
+    assert not workload.possible("compiled-0", [entry, call, outer, ("inner_123", 22)]), "above its own text"
+    assert not workload.possible("compiled-0", [entry, call, inner])
+
+
+def test_threads_are_born_and_end_without_frames():
+    workload = workloads.make("births")
+    assert workload.possible(None, [])
+    assert not workload.possible(None, births_stacks()[1][1][2:]), "without the frames that every thread begins with"
+
+
+def test_hooks_stand_on_top_alone():
+    workload = workloads.make("hooks")
+    stack = hooks_stacks()[0][1]
+    assert not workload.possible("profile", [*stack, stack[-2]]), "something below a hook"
+    assert not workload.possible("profile", stack[-1:]), "a hook for nothing"
+
+
+# --- the judge ---------------------------------------------------------------------------------------------
+
+
+def test_files_must_fit_and_counts_add_up():
+    workload = workloads.make("families_5")
+    file = workload.grammar and next(f for f in workload.files if f.endswith("families.py"))
+    entry, first = families_stacks(5)[3][1]
+    nodes = [
+        (-1, entry[0], file, entry[1]),
+        (0, first[0], "<families>", first[1]),
+        (0, first[0], "<families>", first[1]),  # another instruction of the same line
+        (0, first[0], "elsewhere.py", first[1]),
+    ]
+    rows = [(3, 10, 1), (4, 10, 2), (5, 10, 3), (2, 10, -1)]
+    bench = Bench(workload, {10: "turns-0"}, 1, lambda stack: False, "child.py")
+    found = judge(bench, stacks_of({"nodes": nodes, "rows": rows}))
+    assert (found["captured"], found["impossible"], found["impossible_empty"]) == (14, 7, 2)
+    assert found["families"] == {"left": 7}
+    assert found["distinct"] == 3
+
+
+def test_a_source_knows_its_lines():
+    source = Source("class A:\n    @property\n    def f(self):\n        return g(\n            h())\n")
+    assert source.bodies["A.f"] == range(2, 6)
+    assert source.lines("A.f", "g") == {4}
+    with pytest.raises(AssertionError, match="no line with"):
+        source.lines("A.f", "k")
+
+
+# --- for real --------------------------------------------------------------------------------------------------
+
+
+def run_truth(folder, *flags, **environment):
+    support.ninja("truth-drivers")
+    command = [sys.executable, TRUTH / "run.py", "--json", folder / "truth.json", *flags]
+    done = subprocess.run(command, env={**os.environ, **environment}, capture_output=True, text=True, timeout=600)
+    return done, json.loads((folder / "truth.json").read_text())
+
+
+def test_no_impossible_stack_in_a_short_run(tmp_path):
+    done, found = run_truth(tmp_path, "--short", "--no-controls", TRUTH_SECONDS="24")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert found["totals"]["impossible"] == 0
+    assert found["totals"]["captured"] > 100_000
+    for cell in found["cells"]:
+        assert cell["law"] and cell["captured"] > 0, cell
+    assert {cell["mode"] for cell in found["cells"]} == {"cpu", "wall"}
+
+
+def test_a_walker_of_ones_own_is_judged_and_its_lies_fail_the_run(tmp_path):
+    walker = support.BUILD / "stress" / "seed_walker.so"
+    done, found = run_truth(
+        tmp_path, "--no-controls", TRUTH_SECONDS="6", TRUTH_ONLY="generators/3.13t", WALKER=str(walker)
+    )
+    assert [cell["walker"] for cell in found["cells"]] == ["seed"]
+    assert found["totals"]["captured"] > 0
+    if found["totals"]["impossible"]:
+        assert done.returncode == 1
+        assert done.stdout.splitlines()[-1].startswith("to repeat: ")
