@@ -2,10 +2,10 @@
 #include "handler.h"
 
 #include <errno.h>
-#include <time.h>
 #include <ucontext.h>
 
 #include "atomics.h"
+#include "clock.h"
 #include "signals.h"
 
 struct sampler sampler;
@@ -18,12 +18,6 @@ uint32_t tick_cookie;
 #define STACK_POINTER(context) ((context)->uc_mcontext.sp)
 #define RED_ZONE 0
 #endif
-
-static uint64_t now(void) {
-    struct timespec time;
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    return (uint64_t)time.tv_sec * 1000000000u + (uint64_t)time.tv_nsec;
-}
 
 /* The first address past the C stack that `stack_low` is in. Every thread but the initial one has its descriptor there;
  * that of the initial one lies below all stacks. */
@@ -46,7 +40,7 @@ struct walk handler_walk(struct slot *slot, struct reader reader) {
 enum spprof_reason handler_record(struct slot *slot, const struct walk *walk, uint64_t generation, uint32_t weight) {
     struct record *record = slot->scratch;
     record->head = (struct record_head){
-        .time = now(),
+        .time = clock_now(),
         .thread = slot->thread,
         .generation = generation,
         .tid = slot->tid,

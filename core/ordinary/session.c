@@ -10,10 +10,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "atomics.h"
+#include "clock.h"
 #include "handler.h"
 #include "install.h"
 #include "observe.h"
@@ -74,12 +74,6 @@ __attribute__((format(printf, 2, 3))) static int fail(int error, const char *for
 }
 
 /* --- draining -------------------------------------------------------------------------------------- */
-
-static uint64_t now(void) {
-    struct timespec time;
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    return (uint64_t)time.tv_sec * 1000000000u + (uint64_t)time.tv_nsec;
-}
 
 static void hand_over(const struct record *record, spprof_sample_function *sink, void *context) {
     for (uint32_t i = 0; i < record->head.depth; i++)
@@ -183,7 +177,7 @@ static uint64_t look_interval(void) {
 
 static void *keep_watch(void *unused) {
     (void)unused;
-    while (sleep_until(now() + look_interval())) {
+    while (sleep_until(clock_now() + look_interval())) {
         pthread_mutex_lock(&session.work);
         /* A neighbour that took SIGPROF gets its own signals through us; ours would end or confuse it. */
         install_handler(SIGPROF, handler_on_profile_signal);
@@ -217,17 +211,17 @@ static void observe_slot(struct slot *slot, void *context) {
 /* The observer: looks at every thread once an interval. Where it comes late, one look stands for the ticks it missed. */
 static void *keep_observing(void *unused) {
     (void)unused;
-    uint64_t due = now(), scanned = 0;
+    uint64_t due = clock_now(), scanned = 0;
     for (;;) {
-        uint64_t missed = (now() - due) / session.config.interval;
+        uint64_t missed = (clock_now() - due) / session.config.interval;
         due += (1 + missed) * session.config.interval;
         if (!sleep_until(due))
             return NULL;
         pthread_mutex_lock(&session.work);
         struct tick tick = {.weight = (uint32_t)(1 + missed), .reader = ordinary_reader()};
-        if (now() - scanned >= LOOK_LEAST) {
+        if (clock_now() - scanned >= LOOK_LEAST) {
             threads_scan(tick.reader);
-            scanned = now();
+            scanned = clock_now();
         }
         threads_each_live(observe_slot, &tick);
         drain_all();
@@ -300,7 +294,7 @@ static int prepare_process(void) {
     if (prepared)
         return 0;
     if (getrandom(&tick_cookie, sizeof tick_cookie, 0) != sizeof tick_cookie)
-        tick_cookie = (uint32_t)now() ^ (uint32_t)getpid() << 16;
+        tick_cookie = (uint32_t)clock_now() ^ (uint32_t)getpid() << 16;
     int error = pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
     prepared = error == 0;
     return -error;
@@ -397,7 +391,7 @@ static int begin_sampling(uintptr_t interpreter) {
                                      .ring_bytes = session.config.ring_bytes,
                                      .drain = drain_retired};
     threads_begin(&threads);
-    session.started = now();
+    session.started = clock_now();
     atomic_write(active_write, &sampler.active, true);
     pthread_mutex_lock(&session.work);
     int error = threads_admit((uintptr_t)session.config.thread_state, ordinary_reader());
@@ -463,7 +457,7 @@ static int stop_locked(void) {
     pthread_mutex_lock(&session.work);
     drain_all();
     pthread_mutex_unlock(&session.work);
-    session.last = (struct spprof_stats){.duration = now() - session.started};
+    session.last = (struct spprof_stats){.duration = clock_now() - session.started};
     threads_count(&session.last);
     session.waiting = session.config.sink == NULL;
     if (!session.waiting)
@@ -483,7 +477,7 @@ bool spprof_is_active(void) { return atomic_read(active_peek, &sampler.active); 
 void spprof_get_stats(struct spprof_stats *stats) {
     pthread_mutex_lock(&session.lock);
     if (atomic_read(active_peek, &sampler.active)) {
-        *stats = (struct spprof_stats){.duration = now() - session.started};
+        *stats = (struct spprof_stats){.duration = clock_now() - session.started};
         threads_count(stats);
     } else {
         *stats = session.last;

@@ -8,10 +8,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "atomics.h"
+#include "clock.h"
 #include "stack.h"
 #include "timers.h"
 
@@ -45,12 +45,6 @@ static struct {
 } registry;
 
 #define BY_TID_SIZE (2 * SLOTS_MAX)
-
-static uint64_t now(void) {
-    struct timespec time;
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    return (uint64_t)time.tv_sec * 1000000000u + (uint64_t)time.tv_nsec;
-}
 
 /* --- memory of a slot ------------------------------------------------------------------------- */
 
@@ -269,7 +263,7 @@ int threads_admit(uintptr_t state, struct reader reader) {
     struct state_fields fields;
     if (!index_tenants())
         return -ENOMEM;
-    return read_state(&reader, state, &fields) ? meet(state, &fields, now()) : -EINVAL;
+    return read_state(&reader, state, &fields) ? meet(state, &fields, clock_now()) : -EINVAL;
 }
 
 /* Reads the list once; false where it changed so that the reading is not sound. */
@@ -293,7 +287,7 @@ static bool read_list(const struct reader *reader, uint64_t began, uint64_t *ref
 bool threads_scan(struct reader reader) {
     if (!index_tenants())
         return false;
-    uint64_t began = now(), refused = 0;
+    uint64_t began = clock_now(), refused = 0;
     bool sound = read_list(&reader, began, &refused);
     if (sound) {
         retire_unseen();

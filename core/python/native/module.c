@@ -4,8 +4,8 @@
 
 #include <errno.h>
 #include <pthread.h>
-#include <time.h>
 
+#include "clock.h"
 #include "names.h"
 #include "ordinary/codes.h"
 #include "ordinary/location.h"
@@ -82,9 +82,7 @@ static bool begin_recording(void) {
         PyErr_NoMemory();
         return false;
     }
-    struct timespec time;
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    recording.started = (uint64_t)time.tv_sec * 1000000000u + (uint64_t)time.tv_nsec;
+    recording.started = clock_now();
     set_recording(codes, profile);
     return true;
 }
