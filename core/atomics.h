@@ -44,6 +44,9 @@ _Static_assert(ATOMIC_INT_LOCK_FREE == 2 && ATOMIC_LONG_LOCK_FREE == 2 && ATOMIC
 #define ORDER_enter_generation memory_order_seq_cst /* pairs with slot_retire */
 #define ORDER_state_update memory_order_relaxed /* the thread state's address alone; what it points to is validated */
 
+/* ordinary/threads.c: a forked child has one thread. */
+#define ORDER_fork_reset memory_order_relaxed /* no pair */
+
 /* handler.c: deaths of code objects. The interpreter itself orders a death after the last use of the object. */
 #define ORDER_generation_advance memory_order_acq_rel /* pairs with generation_read */
 #define ORDER_generation_read memory_order_acquire    /* pairs with generation_advance */

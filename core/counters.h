@@ -1,9 +1,9 @@
 /* Counters of ticks and of their outcomes.
  *
- * The law: ticks == the sum of by_reason, in every snapshot. One writer (the handler on the slot's thread, or the
- * session before that thread's timer runs) counts a tick first and its outcome when it is known; `counters_snapshot`
- * gives a state between ticks. Writing is async-signal-safe and wait-free; reading is lock-free: it tries again while
- * a tick is being taken, which lasts microseconds.
+ * The law: ticks == the sum of by_reason, in every snapshot. One writer (the handler on the slot's thread, the observer,
+ * or the session before that thread's timer runs) counts a tick first and its outcome when it is known;
+ * `counters_snapshot` gives a state between ticks. Writing is async-signal-safe and wait-free; reading is lock-free: it
+ * tries again while a tick is being taken, which lasts microseconds.
  */
 #ifndef SPPROF_COUNTERS_H
 #define SPPROF_COUNTERS_H

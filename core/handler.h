@@ -55,8 +55,8 @@ struct slot {
     _Atomic uint32_t generation;    /* which tenant the slot has; the session writes, the handler compares */
     _Atomic uint32_t inside;        /* handlers that are in the slot; they write, the session waits for 0 */
 
-    struct ring ring;         /* producer: the handler; consumer: whoever holds the drain lock */
-    struct counters counters; /* writer: the handler */
+    struct ring ring; /* producer: the handler, or the observer; consumer: whoever holds the session's work lock */
+    struct counters counters; /* writer: the ring's producer */
 };
 
 /* What a handler needs to know of the session. */

@@ -1,8 +1,8 @@
 /* A ring of variable-length records between one producer and one consumer.
  *
  * Who does what:
- *   ring_push   the producer: the signal handler on the slot's own thread. Async-signal-safe, wait-free.
- *   ring_pop    the consumer: one ordinary thread at a time (the session's drain lock sees to that). Lock-free.
+ *   ring_push   the producer: the signal handler on the slot's own thread, or the observer in wall mode. Async-signal-safe, wait-free.
+ *   ring_pop    the consumer: one ordinary thread at a time (the session's work lock sees to that). Lock-free.
  * The two may run at once; nothing else may run beside either. The caller owns the words and frees them after the last
  * use of the ring.
  *

@@ -348,7 +348,7 @@ void threads_forget(void) {
         tenant->timer = NO_TIMER;
         tenant->live = false;
         atomic_add(slot_retire, &tenant->slot->generation, 1);
-        atomic_write(quiesce_check, &tenant->slot->inside, 0);
+        atomic_write(fork_reset, &tenant->slot->inside, 0);
         memset(&tenant->slot->counters, 0, sizeof(struct counters));
     }
     threads_release();
