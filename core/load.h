@@ -45,16 +45,19 @@ struct load_site {
     ".long %l[fault] - .\n"                                                                                            \
     ".popsection\n"
 
+/* LOAD_OPERAND: the constraint for memory that the load can address, which spares an addition where offsets are added. */
 #if defined(__x86_64__)
-#define LOAD_8 "movzbl (%1), %k0"
-#define LOAD_32 "movl (%1), %k0"
-#define LOAD_64 "movq (%1), %0"
+#define LOAD_OPERAND "m"
+#define LOAD_8 "movzbl %1, %k0"
+#define LOAD_32 "movl %1, %k0"
+#define LOAD_64 "movq %1, %0"
 #define LOAD_64_ACQUIRE LOAD_64 /* every load on x86-64 is an acquire */
 #elif defined(__aarch64__)
-#define LOAD_8 "ldrb %w0, [%1]"
-#define LOAD_32 "ldr %w0, [%1]"
-#define LOAD_64 "ldr %0, [%1]"
-#define LOAD_64_ACQUIRE "ldar %0, [%1]"
+#define LOAD_OPERAND "Q" /* a base register alone: ldar takes nothing else */
+#define LOAD_8 "ldrb %w0, %1"
+#define LOAD_32 "ldr %w0, %1"
+#define LOAD_64 "ldr %0, %1"
+#define LOAD_64_ACQUIRE "ldar %0, %1"
 #else
 #error "spprof supports Linux on x86-64 and aarch64"
 #endif
@@ -65,7 +68,8 @@ struct load_site {
         if (__builtin_expect(reader->through != NULL, 0))                                                              \
             return reader->through(reader->context, address, size, value);                                             \
         uint64_t loaded;                                                                                               \
-        __asm__ goto("1: " instruction "\n" LOAD_SITE : "=r"(loaded) : "r"(address) : : fault);                        \
+        const unsigned char (*there)[size] = (const void *)address; /* NOLINT: an address on purpose */                \
+        __asm__ goto("1: " instruction "\n" LOAD_SITE : "=r"(loaded) : LOAD_OPERAND(*there) : : fault);                \
         *value = loaded;                                                                                               \
         return true;                                                                                                   \
     fault:                                                                                                             \

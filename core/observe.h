@@ -23,8 +23,8 @@ struct observer {
     uint64_t met[SPPROF_REASONS]; /* counted up: what each attempt came to, so that what a retry mended shows as well */
 };
 
-/* Every frame that is shown may have one of the interpreter's own between it and the next. */
-#define OBSERVE_LOOKS(max_depth) (2 * (max_depth) + 2)
+/* Every frame that is shown may have one of the interpreter's own between it and the next; the last look is the end. */
+#define OBSERVE_LOOKS(max_depth) (2 * (max_depth) + 3)
 
 /* One stack of another thread, or the reason of the last attempt. */
 enum spprof_reason observe_thread(struct observer *observer, struct walk *walk);

@@ -11,6 +11,7 @@
 
 /* The interpreter aligns all that is read here to a pointer's size at least. */
 #define POINTER_ALIGNMENT 8
+#define ALIGNMENT_BITS 3
 
 /* Limits of what a field can hold; past them it is damaged and would let an address wrap. */
 #define LARGEST_CHUNK (UINT64_C(1) << 31)      /* `push_chunk` counts bytes in an int */
@@ -37,27 +38,55 @@ INLINE bool comes_back(struct circle *circle, uintptr_t address) {
     return false;
 }
 
+/* Where something of one size can lie: at how many aligned places. */
+struct places {
+    uint64_t count, size;
+};
+
 /* Where the walk is. */
 struct cursor {
     uintptr_t chunk;          /* the data-stack chunk that the last frame on the data stack lies in; 0: none met yet */
-    uintptr_t chunk_low;      /* frames in it begin at or above this address ... */
-    uintptr_t chunk_high;     /* ... and end at or below this one; */
-    uintptr_t frame_high;     /* the next one there ends at or below this one */
+    uintptr_t chunk_low;      /* where the first frame in it can begin, */
+    uint64_t chunk_places;    /* and at how many places from there on a frame can; */
+    uintptr_t frame_high;     /* the next one there ends at or below this address */
     uintptr_t stack_low;      /* the next frame on the C stack begins at or above this address */
     struct circle chunks;     /* chunks, and */
     struct circle generators; /* generators' frames: these two may lie anywhere */
-    uint32_t frames_visited;
+    struct places codes, arrays; /* code objects, and their arrays of thread-local bytecode */
+    uint64_t executable_bits;    /* those of frame.executable that are address and not tag */
+    uint32_t unnoted_frames;
     uint32_t chunks_visited;
     struct walk_frame *shown, *shown_end; /* where the next frame is stored, and the end of the room */
-    struct look *look, *look_end;         /* where the next frame is noted for a second look */
+    struct look *look, *last_look;        /* where this frame is noted for a second look, and the last place for one */
+    struct look *unnoted;                 /* the only place once there is none left in walk->looks */
 };
 
+/* How many aligned places there are in `room` bytes for something of `size` bytes. */
+INLINE uint64_t places_in(uint64_t room, uint64_t size) {
+    return room < size ? 0 : (room - size) / POINTER_ALIGNMENT + 1;
+}
+
+/* Whether the address is one of so many aligned places from `low`, which is aligned, on. One comparison: what is not
+ * aligned has a bit set that the rotation makes one of the highest. */
+INLINE bool in_place(uintptr_t address, uintptr_t low, uint64_t places) {
+    uint64_t distance = address - low;
+    uint64_t index = distance >> ALIGNMENT_BITS | distance << (64 - ALIGNMENT_BITS);
+    return __builtin_expect(index < places, 1);
+}
+
 INLINE enum spprof_reason check_address(uintptr_t address, uint64_t size) {
-    if (address < ADDRESS_LOW || address > ADDRESS_HIGH - size)
-        return SPPROF_BOUNDS;
-    if (address % POINTER_ALIGNMENT != 0)
-        return SPPROF_ALIGNMENT;
-    return SPPROF_CAPTURED;
+    if (in_place(address, ADDRESS_LOW, places_in(ADDRESS_HIGH - ADDRESS_LOW, size)))
+        return SPPROF_CAPTURED;
+    return address < ADDRESS_LOW || address > ADDRESS_HIGH - size ? SPPROF_BOUNDS : SPPROF_ALIGNMENT;
+}
+
+/* The same, for what every frame has one of: where it can lie is worked out once a walk. */
+INLINE struct places places_for(uint64_t size) {
+    return (struct places){.count = places_in(ADDRESS_HIGH - ADDRESS_LOW, size), .size = size};
+}
+
+INLINE enum spprof_reason check_place(uintptr_t address, const struct places *places) {
+    return in_place(address, ADDRESS_LOW, places->count) ? SPPROF_CAPTURED : check_address(address, places->size);
 }
 
 INLINE enum spprof_reason enter_chunk(const struct walk *walk, const struct reader *reader, struct cursor *cursor,
@@ -69,11 +98,12 @@ INLINE enum spprof_reason enter_chunk(const struct walk *walk, const struct read
     uint64_t size;
     if (!load_word(reader, chunk + layout->chunk.size, &size))
         return SPPROF_FAULT;
-    if (size < layout->chunk.data || size > LARGEST_CHUNK)
+    if (size < layout->chunk.data || size > LARGEST_CHUNK || size > ADDRESS_HIGH - chunk)
         return SPPROF_BOUNDS;
     cursor->chunk = chunk;
     cursor->chunk_low = chunk + layout->chunk.data;
-    cursor->chunk_high = cursor->frame_high = chunk + size;
+    cursor->chunk_places = places_in(size - layout->chunk.data, layout->frame.size);
+    cursor->frame_high = chunk + size;
     return SPPROF_CAPTURED;
 }
 
@@ -92,16 +122,21 @@ INLINE enum spprof_reason next_chunk(const struct walk *walk, const struct reade
     return enter_chunk(walk, reader, cursor, chunk);
 }
 
+/* Whether the frame lies in the chunk that the last one was found in, as nearly all do. */
+INLINE bool in_chunk(const struct cursor *cursor, uintptr_t frame) {
+    return in_place(frame, cursor->chunk_low, cursor->chunk_places);
+}
+
 /* A frame on the data stack lies in one of the thread's chunks, below the frames that it called. */
 INLINE enum spprof_reason place_on_data_stack(const struct walk *walk, const struct reader *reader,
-                                              struct cursor *cursor, uintptr_t frame) {
-    uintptr_t end = frame + walk->layout->frame.size;
-    while (cursor->chunk == 0 || frame < cursor->chunk_low || end > cursor->chunk_high) {
+                                              struct cursor *cursor, uintptr_t frame, bool found) {
+    while (__builtin_expect(!found, 0)) {
         enum spprof_reason reason = next_chunk(walk, reader, cursor);
         if (reason != SPPROF_CAPTURED)
             return reason;
+        found = in_chunk(cursor, frame);
     }
-    if (end > cursor->frame_high)
+    if (frame + walk->layout->frame.size > cursor->frame_high)
         return SPPROF_PROGRESS;
     cursor->frame_high = frame;
     return SPPROF_CAPTURED;
@@ -121,7 +156,7 @@ INLINE enum spprof_reason place_on_c_stack(const struct walk *walk, struct curso
 /* Where the bytecode begins that this frame runs: in the code object, or in a free-threaded build from 3.14 in the copy
  * that belongs to the thread. */
 INLINE enum spprof_reason find_bytecode(const struct walk *walk, const struct reader *reader, uintptr_t frame,
-                                        uintptr_t code, uintptr_t *bytecode) {
+                                        uintptr_t code, const struct places *arrays, uintptr_t *bytecode) {
     const struct layout *layout = walk->layout;
     if (layout->code.tlbc == 0) {
         *bytecode = code + layout->code.code_adaptive;
@@ -130,7 +165,7 @@ INLINE enum spprof_reason find_bytecode(const struct walk *walk, const struct re
     uint64_t array, index, count, entry;
     if (!load_link(reader, code + layout->code.tlbc, &array))
         return SPPROF_FAULT;
-    enum spprof_reason reason = check_address(array, layout->tlbc_array.entries);
+    enum spprof_reason reason = check_place(array, arrays);
     if (reason != SPPROF_CAPTURED)
         return reason;
     if (!load_int(reader, frame + layout->frame.tlbc_index, &index) ||
@@ -145,19 +180,21 @@ INLINE enum spprof_reason find_bytecode(const struct walk *walk, const struct re
 }
 
 INLINE enum spprof_reason read_instruction(const struct walk *walk, const struct reader *reader, uintptr_t frame,
-                                           uintptr_t code, uint64_t *pointer, uint32_t *instruction) {
+                                           uintptr_t code, const struct places *arrays, uint64_t *pointer,
+                                           uint32_t *instruction) {
     uint64_t units;
     uintptr_t bytecode;
-    enum spprof_reason reason = find_bytecode(walk, reader, frame, code, &bytecode);
+    enum spprof_reason reason = find_bytecode(walk, reader, frame, code, arrays, &bytecode);
     if (reason != SPPROF_CAPTURED)
         return reason;
     if (!load_word(reader, frame + walk->layout->frame.instr_ptr, pointer) ||
         !load_word(reader, code + walk->layout->code.units, &units))
         return SPPROF_FAULT;
     uint64_t distance = *pointer - bytecode;
-    if (units > LARGEST_CODE_UNITS || distance >= 2 * units || distance % 2 != 0)
+    uint64_t index = distance >> 1 | distance << 63; /* of an odd distance: past any code's end */
+    if (__builtin_expect(index >= units, 0) || __builtin_expect(units > LARGEST_CODE_UNITS, 0))
         return SPPROF_CODE_RANGE;
-    *instruction = (uint32_t)(distance / 2);
+    *instruction = (uint32_t)index;
     return SPPROF_CAPTURED;
 }
 
@@ -177,15 +214,17 @@ INLINE enum spprof_reason is_trampoline(const struct walk *walk, const struct re
     return SPPROF_CAPTURED;
 }
 
-/* Reads what a Python frame runs and stores it, unless it is a trampoline or the store is full. */
+/* Reads what a Python frame runs and stores it, unless it is a trampoline or the store is full. A trampoline's instruction
+ * is read for the second look alone. */
 INLINE enum spprof_reason read_frame(struct walk *walk, const struct reader *reader, struct cursor *cursor,
-                                     struct look *look) {
+                                     uintptr_t frame) {
     const struct layout *layout = walk->layout;
+    struct look *look = cursor->look;
     uint64_t type, first_line;
-    if (!load_link(reader, look->frame + layout->frame.executable, &look->executable))
+    if (!load_link(reader, frame + layout->frame.executable, &look->executable))
         return SPPROF_FAULT;
-    uintptr_t code = look->executable & ~layout->executable_tag_mask;
-    enum spprof_reason reason = check_address(code, layout->code.size);
+    uintptr_t code = look->executable & cursor->executable_bits;
+    enum spprof_reason reason = check_place(code, &cursor->codes);
     if (reason != SPPROF_CAPTURED)
         return reason;
     if (!load_word(reader, code + layout->object_type, &type))
@@ -196,10 +235,12 @@ INLINE enum spprof_reason read_frame(struct walk *walk, const struct reader *rea
         return SPPROF_FAULT;
     bool trampoline;
     reason = is_trampoline(walk, reader, code, first_line, &trampoline);
-    if (reason != SPPROF_CAPTURED || trampoline)
+    if (reason != SPPROF_CAPTURED)
         return reason;
+    if (trampoline)
+        return load_word(reader, frame + layout->frame.instr_ptr, &look->instr_ptr) ? SPPROF_CAPTURED : SPPROF_FAULT;
     uint32_t instruction;
-    reason = read_instruction(walk, reader, look->frame, code, &look->instr_ptr, &instruction);
+    reason = read_instruction(walk, reader, frame, code, &cursor->arrays, &look->instr_ptr, &instruction);
     if (reason != SPPROF_CAPTURED)
         return reason;
     if (cursor->shown == cursor->shown_end) {
@@ -212,72 +253,101 @@ INLINE enum spprof_reason read_frame(struct walk *walk, const struct reader *rea
 
 /* The interpreter's own frames all stand at one instruction, which no code object has. What else is in their place on
  * the C stack does not. */
-INLINE enum spprof_reason read_entry_frame(const struct walk *walk, const struct reader *reader, struct look *look) {
-    if (!load_word(reader, look->frame + walk->layout->frame.instr_ptr, &look->instr_ptr) ||
-        !load_word(reader, look->frame + walk->layout->frame.executable, &look->executable))
+INLINE enum spprof_reason read_entry_frame(const struct walk *walk, const struct reader *reader, struct look *look,
+                                           uintptr_t frame) {
+    if (!load_word(reader, frame + walk->layout->frame.instr_ptr, &look->instr_ptr) ||
+        !load_word(reader, frame + walk->layout->frame.executable, &look->executable))
         return SPPROF_FAULT;
     bool known = walk->entry_instr_ptr == 0 || look->instr_ptr == walk->entry_instr_ptr;
     return known ? SPPROF_CAPTURED : SPPROF_OWNER;
 }
 
+/* Where a frame that is not on the data stack lies, and what it runs. */
+INLINE enum spprof_reason visit_elsewhere(struct walk *walk, const struct reader *reader, struct cursor *cursor,
+                                          uintptr_t frame, uint64_t owner, bool *entry) {
+    *entry = owner == OWNED_BY_INTERPRETER || owner == OWNED_BY_CSTACK;
+    if (!*entry && owner != OWNED_BY_GENERATOR)
+        return SPPROF_OWNER;
+    enum spprof_reason reason = SPPROF_CAPTURED;
+    if (*entry)
+        reason = place_on_c_stack(walk, cursor, frame);
+    else if (comes_back(&cursor->generators, frame))
+        reason = SPPROF_CYCLE;
+    if (reason != SPPROF_CAPTURED)
+        return reason;
+    return *entry ? read_entry_frame(walk, reader, cursor->look, frame) : read_frame(walk, reader, cursor, frame);
+}
+
 /* One frame of the chain: where it lies, and what it runs. `entry` says whether it is the interpreter's own. */
 INLINE enum spprof_reason visit_frame(struct walk *walk, const struct reader *reader, struct cursor *cursor,
-                                      struct look *look, bool *entry) {
-    enum spprof_reason reason = check_address(look->frame, walk->layout->frame.size);
+                                      uintptr_t frame, bool *entry) {
+    bool found = in_chunk(cursor, frame); /* the chunk's own address has been checked */
+    enum spprof_reason reason = SPPROF_CAPTURED;
+    if (__builtin_expect(!found, 0))
+        reason = frame == 0 ? SPPROF_INCOMPLETE : check_address(frame, walk->layout->frame.size);
     if (reason != SPPROF_CAPTURED)
         return reason;
     uint64_t owner;
-    if (!load_byte(reader, look->frame + walk->layout->frame.owner, &owner))
+    if (!load_byte(reader, frame + walk->layout->frame.owner, &owner))
         return SPPROF_FAULT;
-    *entry = owner == OWNED_BY_INTERPRETER || owner == OWNED_BY_CSTACK;
-    if (*entry)
-        reason = place_on_c_stack(walk, cursor, look->frame);
-    else if (owner == OWNED_BY_THREAD)
-        reason = place_on_data_stack(walk, reader, cursor, look->frame);
-    else if (owner == OWNED_BY_GENERATOR)
-        reason = comes_back(&cursor->generators, look->frame) ? SPPROF_CYCLE : SPPROF_CAPTURED;
-    else
-        return SPPROF_OWNER;
-    if (reason != SPPROF_CAPTURED)
-        return reason;
-    return *entry ? read_entry_frame(walk, reader, look) : read_frame(walk, reader, cursor, look);
+    if (__builtin_expect(owner != OWNED_BY_THREAD, 0))
+        return visit_elsewhere(walk, reader, cursor, frame, owner, entry);
+    *entry = false;
+    reason = place_on_data_stack(walk, reader, cursor, frame, found);
+    return reason == SPPROF_CAPTURED ? read_frame(walk, reader, cursor, frame) : reason;
+}
+
+/* Goes on to the caller, whose address the next look has already, where the walk has noted as much as it can. False: no
+ * more frames are visited. */
+INLINE bool go_on_unnoted(struct walk *walk, struct cursor *cursor) {
+    if (cursor->look != cursor->unnoted)
+        walk->looks_count = walk->looks_room - 1;
+    cursor->look = cursor->last_look = cursor->unnoted;
+    return ++cursor->unnoted_frames < WALK_STEPS;
 }
 
 /* Follows the chain from `frame` to its end. The end is the thread's root: the sentinel `root` where the version has
  * one, else a last frame that is the interpreter's own, which place_on_c_stack has found on this thread's C stack. */
 INLINE enum spprof_reason follow_chain(struct walk *walk, const struct reader *reader, struct cursor *cursor,
                                        uintptr_t frame, uintptr_t root) {
-    struct look unnoted;
     bool entry = true; /* a thread without Python frames has nothing above its root */
-    while (frame != 0 && frame != root) {
-        if (cursor->frames_visited++ == WALK_STEPS) {
+    cursor->look->frame = frame;
+    while (frame != root) {
+        enum spprof_reason reason = visit_frame(walk, reader, cursor, frame, &entry);
+        if (reason != SPPROF_CAPTURED)
+            return reason;
+        if (!load_link(reader, frame + walk->layout->frame.previous, &cursor->look[1].frame))
+            return SPPROF_FAULT;
+        frame = cursor->look[1].frame;
+        if (__builtin_expect(cursor->look != cursor->last_look, 1))
+            cursor->look++;
+        else if (!go_on_unnoted(walk, cursor) && frame != root) {
             walk->flags |= SPPROF_SAMPLE_TRUNCATED;
             return SPPROF_CAPTURED;
         }
-        struct look *look = cursor->look != cursor->look_end ? cursor->look++ : &unnoted;
-        look->frame = frame;
-        look->instr_ptr = 0; /* a trampoline's is not looked at */
-        enum spprof_reason reason = visit_frame(walk, reader, cursor, look, &entry);
-        if (reason != SPPROF_CAPTURED)
-            return reason;
-        if (!load_link(reader, frame + walk->layout->frame.previous, &look->caller))
-            return SPPROF_FAULT;
-        frame = look->caller;
     }
-    return frame == root && entry ? SPPROF_CAPTURED : SPPROF_INCOMPLETE;
+    return entry ? SPPROF_CAPTURED : SPPROF_INCOMPLETE;
 }
 
 INLINE enum spprof_reason walk_chain(struct walk *walk, const struct reader *reader, uintptr_t frame, uintptr_t root) {
+    struct look unnoted[2];
     struct cursor cursor = {
         .stack_low = walk->stack_low,
+        .executable_bits = ~walk->layout->executable_tag_mask,
+        .codes = places_for(walk->layout->code.size),
+        .arrays = places_for(walk->layout->tlbc_array.entries),
         .shown = walk->frames,
         .shown_end = walk->frames + walk->max_depth,
         .look = walk->looks,
-        .look_end = walk->looks + walk->looks_room,
+        .last_look = walk->looks + walk->looks_room - 2,
+        .unnoted = unnoted,
     };
+    if (walk->looks_room < 2)
+        cursor.look = cursor.last_look = cursor.unnoted;
     enum spprof_reason reason = follow_chain(walk, reader, &cursor, frame, root);
     walk->depth = (uint32_t)(cursor.shown - walk->frames);
-    walk->looks_count = (uint32_t)(cursor.look - walk->looks);
+    if (cursor.last_look != cursor.unnoted)
+        walk->looks_count = (uint32_t)(cursor.look - walk->looks);
     return reason;
 }
 
@@ -324,47 +394,53 @@ enum spprof_reason walk_thread(struct walk *walk) {
     return walk->reader.through == NULL ? walk_through(walk, &guarded) : walk_through(walk, &walk->reader);
 }
 
-INLINE bool still(const struct reader *reader, uintptr_t address, uint64_t value) {
+INLINE bool still(const struct reader *reader, uintptr_t address, const uint64_t *value) {
     uint64_t now;
-    return load_link(reader, address, &now) && now == value;
-}
-
-INLINE bool frame_stands(const struct walk *walk, const struct reader *reader, const struct look *look) {
-    const struct layout *layout = walk->layout;
-    return still(reader, look->frame + layout->frame.executable, look->executable) &&
-           still(reader, look->frame + layout->frame.previous, look->caller);
+    return load_link(reader, address, &now) && now == *value;
 }
 
 /* The innermost frame runs on while it is looked at. Where it is one that is shown, its present instruction counts. */
-INLINE enum spprof_reason renew_instruction(struct walk *walk, const struct reader *reader) {
+INLINE enum spprof_reason look_again_at_top(const struct walk *walk, const struct reader *reader) {
     const struct look *top = &walk->looks[0];
-    uintptr_t code = top->executable & ~walk->layout->executable_tag_mask;
-    if (walk->depth == 0 || walk->frames[0].code != code || top->instr_ptr == 0)
-        return SPPROF_CAPTURED;
-    uint64_t pointer;
-    return read_instruction(walk, reader, top->frame, code, &pointer, &walk->frames[0].instruction);
-}
-
-INLINE enum spprof_reason confirm_through(struct walk *walk, const struct reader *reader) {
-    const struct layout *layout = walk->layout;
-    uint64_t current;
-    if (!load_link(reader, walk->thread_state + layout->thread.current_frame, &current))
+    uint64_t current, pointer;
+    if (!load_link(reader, walk->thread_state + walk->layout->thread.current_frame, &current))
         return SPPROF_FAULT;
-    if (walk->looks_count > 0 && current != walk->looks[0].frame)
+    if (walk->looks_count == 0)
+        return SPPROF_CAPTURED;
+    if (current != top->frame)
         return SPPROF_TORN;
-    if (walk->looks_count > 0) {
-        enum spprof_reason reason = renew_instruction(walk, reader);
+    uintptr_t code = top->executable & ~walk->layout->executable_tag_mask;
+    if (walk->depth > 0 && walk->frames[0].code == code) {
+        const struct places arrays = places_for(walk->layout->tlbc_array.entries);
+        enum spprof_reason reason =
+            read_instruction(walk, reader, top->frame, code, &arrays, &pointer, &walk->frames[0].instruction);
         if (reason != SPPROF_CAPTURED)
             return reason;
     }
-    for (uint32_t i = 0; i < walk->looks_count; i++) {
-        const struct look *look = &walk->looks[i];
-        bool suspended = i > 0;
-        if (!frame_stands(walk, reader, look) ||
-            (suspended && look->instr_ptr != 0 &&
-             !still(reader, look->frame + layout->frame.instr_ptr, look->instr_ptr)))
-            return SPPROF_TORN;
-    }
+    bool stands = still(reader, top->frame + walk->layout->frame.executable, &top->executable) &&
+                  still(reader, top->frame + walk->layout->frame.previous, &top[1].frame);
+    return stands ? SPPROF_CAPTURED : SPPROF_TORN;
+}
+
+/* The frames that wait for the one that they called: nothing of them moves. */
+INLINE bool others_stand(const struct walk *walk, const struct reader *reader) {
+    const uint64_t executable = walk->layout->frame.executable, previous = walk->layout->frame.previous,
+                   instr_ptr = walk->layout->frame.instr_ptr;
+    const struct look *end = walk->looks + walk->looks_count;
+    for (const struct look *look = walk->looks + 1; look < end; look++)
+        if (!still(reader, look->frame + executable, &look->executable) ||
+            !still(reader, look->frame + previous, &look[1].frame) ||
+            !still(reader, look->frame + instr_ptr, &look->instr_ptr))
+            return false;
+    return true;
+}
+
+INLINE enum spprof_reason confirm_through(struct walk *walk, const struct reader *reader) {
+    enum spprof_reason reason = look_again_at_top(walk, reader);
+    if (reason != SPPROF_CAPTURED)
+        return reason;
+    if (!others_stand(walk, reader))
+        return SPPROF_TORN;
     walk->flags &= ~(uint32_t)SPPROF_SAMPLE_DETACHED;
     return check_thread_state(walk, reader);
 }

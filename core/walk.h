@@ -3,7 +3,8 @@
  * Reads memory only through guarded loads (load.h), writes only into its `struct walk`, and gives one verdict: a whole
  * stack (SPPROF_CAPTURED) or one reason, never part of a stack as if it were whole. It always ends: frames on the data
  * stack fall within their chunk, frames on the C stack rise, and what may lie anywhere, chunks and generators' frames, is
- * watched for a cycle; at most WALK_STEPS frames and as many chunks are visited. Async-signal-safe, takes no lock.
+ * watched for a cycle; at most WALK_STEPS frames, besides those that are noted for a second look, and as many chunks are
+ * visited. Async-signal-safe, takes no lock.
  */
 #ifndef SPPROF_WALK_H
 #define SPPROF_WALK_H
@@ -12,7 +13,7 @@
 #include "load.h"
 #include "spprof.h"
 
-/* Frames, and data-stack chunks, that one walk visits at most. A deeper stack is truncated. */
+/* Frames that one walk visits without noting them, and data-stack chunks, at most. A deeper stack is truncated. */
 #define WALK_STEPS 65536
 
 /* A frame as the walk stores it. */
@@ -22,10 +23,9 @@ struct walk_frame {
     int32_t first_line;
 };
 
-/* What a walk went by at one frame: words that must still be so at a second look. */
+/* What a walk went by at one frame: words that must still be so at a second look. The next look holds the caller's. */
 struct look {
-    uintptr_t frame;
-    uint64_t caller;
+    uint64_t frame;
     uint64_t executable;
     uint64_t instr_ptr;
 };
@@ -42,8 +42,8 @@ struct walk {
     struct walk_frame *frames; /* room for max_depth */
     uint32_t max_depth;
     uintptr_t entry_instr_ptr; /* the instruction pointer of the interpreter's own frames; 0: not known */
-    struct look *looks;        /* room for looks_room, for walk_confirm; or NULL */
-    uint32_t looks_room;
+    struct look *looks;        /* for walk_confirm; or NULL */
+    uint32_t looks_room;       /* how many there is room for: the last holds only a caller's address */
 
     /* Set by the walk; meant only where it returns SPPROF_CAPTURED. */
     uint32_t depth; /* frames stored, innermost first */

@@ -9,7 +9,7 @@ import pytest
 import synthetic
 from hypothesis import assume, given
 from hypothesis import strategies as st
-from synthetic import FIELDS, HIGH, LOW, PAGE, Image, Verdict, put_byte, put_int, put_word
+from synthetic import FIELDS, HIGH, LOW, PAGE, READ_FUNCTION, Image, Verdict, put_byte, put_int, put_word
 
 EVERY = tuple(FIELDS)
 WITH_TLBC = tuple(filter(synthetic.has_tlbc, EVERY))
@@ -502,6 +502,30 @@ def test_chunk_larger_than_any(walk, size):
     image = simple()
     image.put("chunk.size", image.chunks[-1], size)
     assert walk(image) == Verdict("bounds")
+
+
+@pytest.mark.parametrize("past, reason", [(0, "fault"), (8, "bounds")])
+def test_chunk_that_reaches_past_user_space(harness, past, reason):
+    """A frame that lies in a chunk is not asked again whether it is in user space."""
+    image = simple()
+    chunk = HIGH - PAGE
+    frame = chunk + 1024
+    there = {
+        chunk + image.fields["chunk.size"]: PAGE + past,
+        chunk + image.fields["chunk.previous"]: 0,
+        frame + image.fields["frame.owner"]: 0,
+    }
+
+    def read(_, address, size, value):
+        if address >= chunk and address not in there:
+            return False
+        value[0] = there[address] if address in there else int.from_bytes(ctypes.string_at(address, size), "little")
+        return True
+
+    image.put("thread.datastack_chunk", image.state, chunk)
+    image.set_current(frame)
+    function = READ_FUNCTION(read)
+    assert image.walk(harness, synthetic.address_of(function)) == Verdict(reason)
 
 
 @pytest.mark.parametrize("owner", [3, 4])
