@@ -17,9 +17,11 @@ enum spprof_reason observe_thread(struct observer *observer, struct walk *walk) 
     walk->looks = observer->looks;
     walk->looks_room = observer->room;
     enum spprof_reason reason = SPPROF_TORN;
-    for (int i = 0; i < OBSERVE_ATTEMPTS && reason != SPPROF_CAPTURED; i++) {
+    for (int i = 0; i < OBSERVE_ATTEMPTS; i++) {
         reason = attempt(observer, walk);
         observer->met[reason]++;
+        if (reason == SPPROF_CAPTURED)
+            break;
         if (reason == SPPROF_DETACHED || reason == SPPROF_NO_THREAD_STATE)
             break; /* the thread has gone, and will not come back to this state */
     }

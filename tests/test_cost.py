@@ -1,10 +1,15 @@
-"""What a walk costs, in machine instructions: the one measure that repeats exactly on a shared machine."""
+"""What a walk costs, in machine instructions: the one measure that repeats exactly on a shared machine.
+
+`ninja truth` measures the same in time, on a real interpreter's stack."""
 
 import ctypes
 import platform
 
 import pytest
+import support
 import synthetic
+from synthetic import REASONS
+from test_observe import ROOM, Look, Observer
 
 pytestmark = pytest.mark.skipif(platform.machine() != "x86_64", reason="the trap flag is x86-64's")
 
@@ -21,8 +26,53 @@ class Counted:
 
     def walk_thread(self, walk):
         function = ctypes.c_void_p(synthetic.address_of(self.harness.walk_thread))
-        self.instructions = self.counter.count_instructions(function, walk)
+        self.instructions = self.counter.count_instructions(function, walk, None, 0)
         return self.harness.walk_thread(walk)
+
+
+class TwoLooks(Counted):
+    """The same of an observer's two looks."""
+
+    def walk_thread(self, walk):
+        looks = (Look * ROOM)()
+        observer = Observer(ctypes.addressof(looks), ROOM, 0)
+        function = ctypes.c_void_p(synthetic.address_of(self.harness.observe_thread))
+        self.instructions = self.counter.count_instructions(function, ctypes.byref(observer), walk, 0)
+        return self.harness.observe_thread(ctypes.byref(observer), walk)
+
+
+class Target(ctypes.Structure):
+    """`struct walker_target` of stress/walker.h."""
+
+    _fields_ = [
+        ("layout", ctypes.c_void_p),
+        *((name, ctypes.c_uint64) for name in ("code_type", "thread_state", "tid", "stack_low", "stack_high")),
+    ]
+
+
+class Seed:
+    """The plain seed walk, counted likewise, of an image that the core walks."""
+
+    def __init__(self, counter):
+        self.counter = counter
+        self.library = ctypes.CDLL(str(support.BUILD / "stress" / "seed_walker.so"))
+        self.instructions = None
+
+    def walk_thread(self, reference):
+        walk = reference._obj
+        target = Target(
+            ctypes.addressof(walk.layout.contents),
+            walk.code_type,
+            walk.thread_state,
+            walk.tid,
+            walk.stack_low,
+            walk.stack_high,
+        )
+        room = (ctypes.c_uint64 * 2 * 64)()
+        function = ctypes.c_void_p(synthetic.address_of(self.library.walker_walk))
+        self.instructions = self.counter.count_instructions(function, ctypes.byref(target), room, 64)
+        assert self.library.walker_walk(ctypes.byref(target), room, 64) == DEPTH
+        return REASONS.index("captured")
 
 
 @pytest.fixture(scope="module")
@@ -33,12 +83,16 @@ def counter(tmp_path_factory):
     return library
 
 
-def instructions_of_a_walk(counter, harness, name):
+def deep_image(name):
     image = synthetic.Image(name)
     image.enter()
     for _ in range(DEPTH):
         image.call(image.code())
-    counted = Counted(harness, counter)
+    return image
+
+
+def instructions_of_a_walk(counter, harness, name):
+    image, counted = deep_image(name), Counted(harness, counter)
     assert image.walk(counted) == image.whole()
     return counted.instructions
 
@@ -51,3 +105,17 @@ def test_a_free_threaded_walk_costs_at_most_twice_one_with_the_gil(counter, harn
     print(f"{version}: {free_threaded} instructions for {DEPTH} frames free-threaded, {with_gil} with the GIL")
     assert with_gil > 10 * DEPTH, "the walk was not counted"
     assert free_threaded <= 2 * with_gil
+
+
+@pytest.mark.parametrize("name", ["3.13t", "3.14t"])
+def test_both_looks_take_about_as_many_instructions_as_the_seed_walk(counter, harness, name):
+    """In time they take fewer, for most of them wait for nothing. Compilers differ, hence the margin."""
+    support.ninja("build/stress/seed_walker.so")
+    image, looks, seed = deep_image(name), TwoLooks(harness, counter), Seed(counter)
+    assert image.walk(looks) == image.whole()
+    image.walk(seed)
+    print(
+        f"{name}: {looks.instructions} instructions for two looks at {DEPTH} frames, {seed.instructions} of the seed walk"
+    )
+    assert seed.instructions > 50 * DEPTH, "the walk was not counted"
+    assert looks.instructions <= 1.1 * seed.instructions

@@ -8,6 +8,7 @@ import threading
 
 import pytest
 import support
+import synthetic
 
 TRUTH = support.ROOT / "stress" / "truth"
 sys.path.insert(0, str(TRUTH))
@@ -86,6 +87,24 @@ def generators_stacks():
         ("first", [*first, ("doubled", line_in(text, "in produce(limit)")), *step]),
         ("second", [*second, *work]),
         ("second", [*second, *work[:1]]),
+    ]
+
+
+def swings_stacks():
+    text = text_of("swings")
+    entry = [
+        [("Swings.take_turns", line_in(text, f"  lead_{name}(")), (f"lead_{name}", line_in(text, f"  {name}.send"))]
+        for name in ("left", "right")
+    ]
+    left, right = ((f"{name}_swing", line_in(text, "send(False)", f"def {name}_swing")) for name in ("left", "right"))
+    on_left, on_right = (
+        (f"{name}_swing", line_in(text, "linger()", f"def {name}_swing")) for name in ("left", "right")
+    )
+    linger = ("linger", line_in(text, "total += part"))
+    return [
+        ("swings-0", [*entry[0], left, on_right, linger]),
+        ("swings-1", [*entry[1], right, on_left, linger]),
+        ("swings-0", [*entry[0], left, (on_right[0], on_right[1] + 1)]),
     ]
 
 
@@ -238,6 +257,7 @@ POSSIBLE = {
     "families_100": lambda: families_stacks(100),
     "chunks": chunks_stacks,
     "generators": generators_stacks,
+    "swings": swings_stacks,
     "exceptions": exceptions_stacks,
     "callbacks": callbacks_stacks,
     "classes": classes_stacks,
@@ -402,3 +422,37 @@ def test_a_walker_of_ones_own_is_judged_and_its_lies_fail_the_run(tmp_path):
     if found["totals"]["impossible"]:
         assert done.returncode == 1
         assert done.stdout.splitlines()[-1].startswith("to repeat: ")
+
+
+@pytest.mark.parametrize(
+    "bad, sign", [("LIES", "impossible stacks"), ("CRASHES", "crashed with SIGSEGV"), ("HANGS", "hung")]
+)
+def test_a_walker_that_lies_or_crashes_or_hangs_fails_the_run(tmp_path, bad, sign):
+    walker = synthetic.build(tmp_path, "bad_walker.c", "-shared", f"-DBAD={bad}", f"-I{support.ROOT / 'stress'}")
+    done, found = run_truth(
+        tmp_path,
+        *("--no-controls", "--patience", "5"),
+        TRUTH_SECONDS="2",
+        TRUTH_ONLY="families_5/3.14t",
+        WALKER=str(walker),
+    )
+    assert done.returncode == 1, done.stdout
+    assert sign in done.stdout
+    assert any(sign in complaint for complaint in found["cells"][0]["complaints"])
+    assert done.stdout.splitlines()[-1].startswith("to repeat: ")
+
+
+def test_growing_memory_is_a_complaint():
+    import run
+
+    steady = {"heap_grown": 3 << 20, "grown": 30 << 20, "held": 3 << 20}
+    assert list(run.growth(steady)) == []
+    assert list(run.growth({**steady, "heap_grown": 5 << 20})) == ["the heap grew by 2.0 MiB"]
+    assert list(run.growth({**steady, "grown": 43 << 20})) == ["the memory grew by 40.0 MiB"]
+
+
+def test_shares_of_looks_on_the_beat_make_a_cells_shares():
+    import run
+
+    shares = run.shares({"families": {"left": 3, "right": 1}, "truth": {"left": 0.5, "right": 0.5}})
+    assert shares == "left 0.750 (true 0.500) right 0.250 (true 0.500)"

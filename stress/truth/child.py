@@ -13,7 +13,7 @@ import sys
 import threading
 
 import workloads
-from judge import Bench, judge, main_oracle, stacks_of
+from judge import Bench, families_of, judge, main_oracle, stacks_of
 from stage import Stage
 
 HERE = os.path.abspath(__file__)
@@ -34,12 +34,13 @@ def look(mode, walker, seconds):
     memory = os.open("/proc/self/statm", os.O_RDONLY)
     truth_driver.start(mode, walker or None)
     truth_driver.hold(seconds / 3)
-    before = os.pread(memory, 100, 0)
+    before, heap_before = os.pread(memory, 100, 0), truth_driver.heap()
     truth_driver.hold(seconds * 2 / 3)
-    after = os.pread(memory, 100, 0)
+    after, heap_after = os.pread(memory, 100, 0), truth_driver.heap()
     result = truth_driver.stop()
     os.close(memory)
     result["grown"] = (pages(after) - pages(before)) * os.sysconf("SC_PAGE_SIZE")
+    result["heap_grown"] = heap_after - heap_before
     return result
 
 
@@ -55,6 +56,7 @@ def bench_of(workload, roles, main_tid):
 def findings(workload, stage, result):
     bench = bench_of(workload, stage.roles, threading.get_native_id())
     found = judge(bench, stacks_of(result))
+    found["families"] = families_of(bench, stacks_of(result, "beats"))
     dropped = sum(result["dropped"].values())
     found["law"] = (
         result["walks"] == result["captured"] + dropped and found["captured"] == result["captured"] == result["tallied"]
@@ -62,6 +64,7 @@ def findings(workload, stage, result):
     for key in ("walks", "dropped", "met", "moved", "sent", "cpu_ns", "walker"):
         found[key] = result[key]
     found["grown"] = result["grown"]
+    found["heap_grown"] = result["heap_grown"]
     found["held"] = result["held_bytes"]
     found["truth"] = workload.truth()
     return found

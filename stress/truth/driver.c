@@ -4,7 +4,10 @@
  *                         mode "cpu": the core's session, its handlers driven by a storm of forged ticks
  *   stop() -> dict        walks, captured, dropped {reason: count}, and the stacks: `nodes`, a list of (parent,
  *                         qualname, filename, line) where a parent is always earlier and -1 is none, and `rows`, a list
- *                         of (count, thread id, node of the innermost frame or -1)
+ *                         of (count, thread id, node of the innermost frame or -1); `beats`, the same with only those
+ *                         counted that were looked at after a beat of the clock (wall mode), for shares of time
+ *   compare(walker)       -> nanoseconds that both looks of the core take at the caller's own stack, and that walker's walk
+ *   heap()                -> bytes in use of the C library's heap
  *   hold(seconds)         waits, detached, where the caller's stack stays as it is
  *
  * Both are called by one and the same thread. Links a copy of the core, so it can stand beside the package. */
@@ -12,6 +15,7 @@
 
 #include <dlfcn.h>
 #include <errno.h>
+#include <malloc.h>
 #include <pthread.h>
 #include <time.h>
 
@@ -24,8 +28,8 @@
 #include "tally.h"
 #include "wall.h"
 
-#define INTERVAL 1000000 /* of the session's timers, nanoseconds: the storm gives the rest */
-#define RING_BYTES (1 << 20)
+#define INTERVAL 1000000     /* of the session's timers, nanoseconds: the storm gives the rest */
+#define RING_BYTES (1 << 16) /* soon all touched, so that what grows later is no ring */
 
 enum mode { MODE_NONE, MODE_WALL, MODE_CPU };
 
@@ -190,11 +194,12 @@ static PyObject *nodes_list(void) {
     return list;
 }
 
-static PyObject *rows_list(void) {
+static PyObject *rows_list(bool on_beat) {
     PyObject *list = PyList_New(tally->row_count);
     for (int32_t i = 0; list != NULL && i < tally->row_count; i++) {
         const struct tally_row *row = &tally->rows[i];
-        PyObject *entry = Py_BuildValue("Kii", (unsigned long long)row->count, (int)row->tid, (int)row->node);
+        uint64_t count = on_beat ? row->beats : row->count;
+        PyObject *entry = Py_BuildValue("Kii", (unsigned long long)count, (int)row->tid, (int)row->node);
         if (entry == NULL)
             Py_CLEAR(list);
         else
@@ -226,7 +231,7 @@ static PyObject *result_dictionary(const struct wall_result *found, uint64_t sen
         put_number(result, "tallied", tally->captured) && put_number(result, "moved", tally->moved) &&
         put_number(result, "sent", sent) && put_number(result, "cpu_ns", found->nanoseconds) &&
         put_number(result, "held_bytes", held_bytes()) && put(result, "nodes", nodes_list()) &&
-        put(result, "rows", rows_list()) &&
+        put(result, "rows", rows_list(false)) && put(result, "beats", rows_list(true)) &&
         put(result, "walker", PyUnicode_FromString(mode == MODE_WALL ? wall_walker_name() : "spprof")))
         return result;
     Py_XDECREF(result);
@@ -262,6 +267,11 @@ static PyObject *driver_stop(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(ar
     return result;
 }
 
+static PyObject *driver_heap(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(arguments)) {
+    struct mallinfo2 info = mallinfo2();
+    return PyLong_FromSize_t(info.uordblks + info.hblkhd);
+}
+
 static PyObject *driver_hold(PyObject *Py_UNUSED(module), PyObject *argument) {
     double seconds = PyFloat_AsDouble(argument);
     if (PyErr_Occurred())
@@ -277,10 +287,32 @@ static PyObject *driver_hold(PyObject *Py_UNUSED(module), PyObject *argument) {
     Py_RETURN_NONE;
 }
 
+static PyObject *driver_compare(PyObject *Py_UNUSED(module), PyObject *argument) {
+    char problem[256];
+    const char *walker = PyUnicode_AsUTF8(argument);
+    struct wall_cost cost;
+    if (walker == NULL)
+        return NULL;
+    if (mode != MODE_NONE)
+        return PyErr_Format(PyExc_RuntimeError, "started already; stop first");
+    struct wall_config config = {
+        .walker = walker,
+        .runtime = dlsym(RTLD_DEFAULT, "_PyRuntime"),
+        .code_type = &PyCode_Type,
+        .thread_state = PyThreadState_Get(),
+    };
+    if (!wall_compare(&config, &cost, problem, sizeof problem))
+        return PyErr_Format(PyExc_RuntimeError, "%s", problem);
+    return Py_BuildValue("dd", (double)cost.ours / (double)cost.walks, (double)cost.theirs / (double)cost.walks);
+}
+
 static PyMethodDef methods[] = {
     {"start", driver_start, METH_VARARGS, "start(mode, walker): look at every thread, in 'cpu' or 'wall' mode."},
     {"stop", driver_stop, METH_NOARGS, "stop() -> dict: what was seen."},
+    {"heap", driver_heap, METH_NOARGS,
+     "heap() -> bytes in use of the C library's heap, where the interpreter keeps little."},
     {"hold", driver_hold, METH_O, "hold(seconds): wait, without another frame."},
+    {"compare", driver_compare, METH_O, "compare(walker) -> (ns of the core's two looks, ns of that walker's walk)."},
     {NULL, NULL, 0, NULL},
 };
 

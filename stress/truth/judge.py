@@ -50,27 +50,34 @@ class Bench:
         )
 
 
+def families_of(bench, counted):
+    """How often each family was seen on the workload's threads. Impossible stacks belong to none."""
+    families = Counter()
+    for count, tid, stack in counted:
+        role = bench.roles.get(tid)
+        if role is not None and bench.possible(tid, stack):
+            family = bench.workload.family(role, [(qualname, line) for qualname, _, line in stack])
+            if family is not None:
+                families[family] += count
+    return dict(families)
+
+
 def judge(bench, counted):
-    """`counted`: iterable of (count, thread id, stack). Returns a dictionary of what was found."""
+    """`counted`: list of (count, thread id, stack). Returns a dictionary of what was found."""
     captured = impossible = empty = 0
     wrong = Counter()
-    families = Counter()
     for count, tid, stack in counted:
         captured += count
         if not bench.possible(tid, stack):
             impossible += count
             empty += count if not stack else 0
             wrong[bench.roles.get(tid, "main" if tid == bench.main_tid else "?"), stack] += count
-        elif (role := bench.roles.get(tid)) is not None:
-            family = bench.workload.family(role, [(qualname, line) for qualname, _, line in stack])
-            if family is not None:
-                families[family] += count
     return {
         "captured": captured,
         "impossible": impossible,
         "impossible_empty": empty,  # of these: no frame at all, of a thread that always has some
         "distinct": len(bench.verdicts),
-        "families": dict(families),
+        "families": families_of(bench, counted),
         "examples": [
             {"count": count, "thread": role, "stack": [f"{name}:{line}" for name, _, line in stack]}
             for (role, stack), count in wrong.most_common(EXAMPLES)
@@ -78,8 +85,8 @@ def judge(bench, counted):
     }
 
 
-def stacks_of(result):
-    """(count, thread id, stack) of what the driver's stop() returned. Stacks that differ in instructions alone are one."""
+def stacks_of(result, rows="rows"):
+    """[(count, thread id, stack)] of what the driver's stop() returned. Stacks that differ in instructions alone are one."""
     numbers, names, same = [], [], {}
     for parent, qualname, filename, line in result["nodes"]:
         key = (numbers[parent] if parent >= 0 else -1, qualname, filename, line)
@@ -89,7 +96,6 @@ def stacks_of(result):
             names.append((*above, key[1:]))
         numbers.append(same[key])
     counts = Counter()
-    for count, tid, node in result["rows"]:
+    for count, tid, node in result[rows]:
         counts[tid, numbers[node] if node >= 0 else -1] += count
-    for (tid, node), count in counts.items():
-        yield count, tid, names[node] if node >= 0 else ()
+    return [(count, tid, names[node] if node >= 0 else ()) for (tid, node), count in counts.items()]

@@ -93,7 +93,7 @@ def main():
     os.unlink(left)
     roles = {int(tid): role for tid, role in known["roles"].items()}
     bench = bench_of(workloads.make(name), roles, known["main"])
-    found = judge(bench, ((count, tid, stack) for (tid, stack), count in counts.items()))
+    found = judge(bench, [(count, tid, stack) for (tid, stack), count in counts.items()])
     found["dropped"] = dict(dropped)
     found["walks"] = found["captured"] + sum(dropped.values())
     found["law"] = True

@@ -33,10 +33,14 @@ MODES = ("cpu", "wall")
 SEED = BUILD / "seed_walker.so"
 SHORT = ("families_20", "generators", "births", "mixture")
 
+# Frames of the stack at which walks are timed.
+COST_DEPTH = 20
 # What the start of a cell, its judgement and its end take besides the looking, seconds.
 OVERHEAD = 0.9
-# Past its time a cell is said to hang.
-PATIENCE = 60
+# What may be held more at a cell's end than at its first third's, bytes: of the C library's heap, where the core's own
+# memory is, and of the process, where a workload that compiles may grow for minutes by itself.
+HEAP_MOST = 1 << 20
+PROCESS_MOST = 32 << 20
 # Ways in which a walk can fail: each is met by real races where they can be had, and by a synthetic image in a test.
 PATHS = ("bounds", "alignment", "type", "owner", "progress", "cycle", "fault", "code_range", "torn", "incomplete")
 INJECTED = {
@@ -66,6 +70,8 @@ class Cell:
         return f"{self.workload}/{self.interpreter}/{self.mode}"
 
     def command(self, python, seconds, result):
+        if self.mode == "cost":
+            return [python, HERE / "cost.py", str(COST_DEPTH), SEED, result]
         if self.mode == "remote":
             return [python, HERE / "remote.py", self.workload, f"{seconds:.2f}", result]
         return [python, HERE / "child.py", self.workload, self.mode, f"{seconds:.2f}", self.walker, result]
@@ -88,13 +94,17 @@ def control_cells():
     ]
 
 
+def cost_cells():
+    return [Cell("two-looks", name, "cost", kind="cost", weight=0) for name in INTERPRETERS]
+
+
 def choose_cells(options):
     walker = os.environ.get("WALKER", "")
     if walker and not Path(walker).is_file():
         raise SystemExit(f"truth: WALKER is '{walker}', which is no file; build it first (stress/walker.h)")
     cells = our_cells(SHORT if options.short else WORKLOADS, str(Path(walker).resolve()) if walker else "")
     if not options.no_controls:
-        cells += control_cells()
+        cells += control_cells() + cost_cells()
     only = os.environ.get("TRUTH_ONLY", "")
     cells = [cell for cell in cells if only in cell.name or only in cell.kind]
     if not cells:
@@ -147,7 +157,7 @@ def end_group(child):
     child.wait()
 
 
-def run_cell(cell, python, seconds):
+def run_cell(cell, python, seconds, patience):
     with tempfile.TemporaryDirectory(prefix="truth-") as folder:
         result, errors = Path(folder) / "result.json", Path(folder) / "errors"
         with open(errors, "w") as log:
@@ -156,7 +166,7 @@ def run_cell(cell, python, seconds):
                 command, env=environment_of(cell), stdin=subprocess.DEVNULL, stderr=log, start_new_session=True
             )
             try:
-                status = child.wait(seconds + PATIENCE)
+                status = child.wait(seconds + patience)
                 cell.problem = describe(status)
             except subprocess.TimeoutExpired:
                 cell.problem = "hung"
@@ -179,15 +189,26 @@ def describe(status):
 # --- what is wrong with it --------------------------------------------------------------------------------
 
 
+def growth(found):
+    for name, grown, most in (("heap", "heap_grown", HEAP_MOST), ("memory", "grown", PROCESS_MOST)):
+        bytes_more = found[grown] - found["held"]
+        if bytes_more > most:
+            yield f"the {name} grew by {bytes_more / 2**20:.1f} MiB"
+
+
 def complaints(cell):
     if cell.problem is not None:
         return [cell.problem]
     found = cell.found
+    if cell.kind == "cost":
+        return ["two looks cost more than the seed walk"] if found["ours_ns"] > found["seed_ns"] else []
     wrong = []
     if not found["law"]:
         wrong.append("walks are not captured + dropped")
     if found["captured"] == 0:
         wrong.append("nothing was captured")
+    if cell.kind == "ours":
+        wrong += growth(found)
     if cell.kind == "ours" and found["impossible"]:
         wrong.append(f"{found['impossible']} impossible stacks")
     if cell.kind.startswith("control") and not found["impossible"]:
@@ -214,27 +235,36 @@ def shares(found):
     )
 
 
-# --- tables -------------------------------------------------------------------------------------------------
+# --- tables ----------------------------------------------------------------------------------------------------
 
-HEAD = f"{'cell':34} {'walks':>11} {'captured':>11} {'moved':>10} {'kept':>7} {'impossible':>10} {'at 95 %':>10} {'grown':>9}"
+HEAD = f"{'cell':34} {'walks':>11} {'captured':>11} {'moved':>10} {'kept':>7} {'impossible':>10} {'at 95 %':>10} {'heap':>9} {'process':>9}"
+
+
+def cost(found):
+    ours, seed = found["ours_ns"], found["seed_ns"]
+    return f"two looks at {COST_DEPTH} frames {ours:.0f} ns, the seed walk {seed:.0f} ns: {ours / seed:.2f} to 1"
 
 
 def row(cell):
-    label = cell.name if cell.kind == "ours" else cell.kind.partition(":")[2] + " " + cell.workload
+    label = cell.name if cell.kind in ("ours", "cost") else cell.kind.partition(":")[2] + " " + cell.workload
     if cell.found is None:
         return f"{label:34} {(cell.problem or 'not run').splitlines()[0]}"
     found = cell.found
-    grown = f"{(found['grown'] - found['held']) / 2**20:.1f} MiB" if "grown" in found else "-"
+    if cell.kind == "cost":
+        return f"{cell.name:34} {cost(found)}"
+    heap, grown = (
+        f"{(found[key] - found['held']) / 2**20:.1f} MiB" if key in found else "-" for key in ("heap_grown", "grown")
+    )
     moved = f"{found['moved']:,}" if "moved" in found else "-"
     kept = f"{100 * found['captured'] / found['walks']:.2f}%" if found["walks"] else "-"
     return (
         f"{label:34} {found['walks']:>11,} {found['captured']:>11,} {moved:>10} {kept:>7} {found['impossible']:>10,}"
-        f" {bound(found['captured'], found['impossible']):>10} {grown:>9}"
+        f" {bound(found['captured'], found['impossible']):>10} {heap:>9} {grown:>9}"
     )
 
 
 def details(cell):
-    if cell.found is None:
+    if cell.found is None or cell.kind == "cost":
         return []
     lost = ", ".join(f"{name} {count:,}" for name, count in cell.found["dropped"].items() if count)
     lines = [f"    dropped: {lost}"] if lost else []
@@ -251,7 +281,9 @@ LEGEND = """
 moved:    captured stacks that were not the one seen before on their thread
 kept:     captured of all walks
 at 95 %:  the rate of impossible stacks, or the most that it can be where none was seen
-grown:    memory of the process in the last two thirds of the cell, without what the tally itself holds"""
+heap, process: what the C library's heap, where the core's memory is, and the whole process grew by in the last two thirds
+          of the cell, without what the tally itself holds; compiled code makes free-threaded CPython grow by itself
+shares:   of the looks that began on a beat of the clock, beside the time by the program's own clock"""
 
 
 def matrix(cells):
@@ -288,6 +320,7 @@ def summary(cells, seconds, interrupted):
     return {
         "totals": sums(ours),
         **named,
+        "cost": {cell.interpreter: cell.found for cell in cells if cell.kind == "cost" and cell.found},
         "paths": paths,
         "seconds": seconds,
         "interrupted": interrupted,
@@ -315,16 +348,16 @@ def write_whole(path, value):
 # --- the run -----------------------------------------------------------------------------------------------------
 
 
-def run_all(cells, pythons, total):
+def run_all(cells, pythons, total, patience):
     """Runs each in turn, what is left of the time shared among those that are left. False: it was interrupted."""
     end = time.monotonic() + total
     print(HEAD, flush=True)
     for number, cell in enumerate(cells):
         left = cells[number:]
         spare = end - time.monotonic() - OVERHEAD * len(left)
-        seconds = max(0.5, spare * cell.weight / sum(each.weight for each in left))
+        seconds = max(0.5, spare * cell.weight / max(1, sum(each.weight for each in left)))
         try:
-            run_cell(cell, pythons[cell.interpreter], seconds)
+            run_cell(cell, pythons[cell.interpreter], seconds, patience)
         except KeyboardInterrupt:
             return False
         print("\n".join([row(cell), *details(cell)]), flush=True)
@@ -374,6 +407,13 @@ def parse(arguments):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--short", action="store_true", help="a few workloads, tens of seconds")
     parser.add_argument("--no-controls", action="store_true", help="only what is judged, no walkers that lie")
+    parser.add_argument(
+        "--patience",
+        type=float,
+        default=60,
+        metavar="SECONDS",
+        help="past its time a cell is said to hang (default 60)",
+    )
     parser.add_argument("--json", type=Path, default=ROOT / "build" / "results" / "truth.json", metavar="FILE")
     return parser.parse_args(arguments)
 
@@ -386,7 +426,7 @@ def main():
     check_built(cells)
     pythons = {name: find_python(name) for name in {cell.interpreter for cell in cells}}
     began = time.monotonic()
-    complete = run_all(cells, pythons, total)
+    complete = run_all(cells, pythons, total, options.patience)
     write_whole(options.json, summary(cells, time.monotonic() - began, not complete))
     return conclude(cells, options, complete)
 

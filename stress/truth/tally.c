@@ -133,6 +133,12 @@ void tally_add(void *context, const struct spprof_sample *sample) {
     *last = memo->row;
 }
 
+void tally_beat(struct tally *tally, int32_t tid) {
+    int32_t row = tally->last[(uint32_t)tid % LAST_SIZE];
+    if (row != 0)
+        tally->rows[row - 1].beats++;
+}
+
 uint64_t tally_bytes(const struct tally *tally) {
     const struct profile *profile = tally->profile;
     return (uint64_t)profile->node_room * sizeof *profile->nodes +

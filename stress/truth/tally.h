@@ -11,6 +11,7 @@
 
 struct tally_row {
     uint64_t count;
+    uint64_t beats; /* of these: the first walk after a moment that the stack had no part in choosing */
     int32_t tid;
     int32_t node; /* the innermost frame's, in the profile; -1: no Python frame */
 };
@@ -34,6 +35,9 @@ void tally_free(struct tally *tally);
 
 /* A spprof_sample_function: `context` is the tally. */
 void tally_add(void *context, const struct spprof_sample *sample);
+
+/* The stack that was added last on that thread was looked at on the beat. */
+void tally_beat(struct tally *tally, int32_t tid);
 
 /* Bytes that the tally itself holds, its codes' names not counted. */
 uint64_t tally_bytes(const struct tally *tally);

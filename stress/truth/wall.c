@@ -30,6 +30,11 @@
  * core's own sees to that itself. */
 #define ATTEMPTS 4
 
+/* Back-to-back walks begin where the one before ended: more of them begin where walks are quick. What is to be counted
+ * in shares of time must begin at moments that the stacks have no part in: the first walks after each beat. */
+#define BEAT_LEAST 30000 /* nanoseconds */
+#define BEAT_SPREAD 32768
+
 typedef int walk_function(const struct walker_target *target, struct walker_frame *frames, int room);
 
 /* Where a thread's C stack lies, which takes long to find. */
@@ -45,6 +50,8 @@ static struct {
     uintptr_t interpreter;
     uintptr_t entry_instr_ptr;
     uint64_t idle_tid;
+    uint64_t next_beat; /* by the monotonic clock, nanoseconds */
+    uint32_t dice;
     const char *name;
     walk_function *walk; /* NULL: the core's own */
     bool (*recover)(void *ucontext);
@@ -109,8 +116,8 @@ static int find_targets(void) {
 
 /* --- one walk ------------------------------------------------------------------------------------------ */
 
-static enum spprof_reason walk_own(const struct walker_target *target, struct spprof_sample *sample) {
-    struct walk walk = {
+static struct walk walk_of(const struct walker_target *target) {
+    return (struct walk){
         .layout = target->layout,
         .reader = direct,
         .code_type = target->code_type,
@@ -122,6 +129,10 @@ static enum spprof_reason walk_own(const struct walker_target *target, struct sp
         .max_depth = DEPTH_MOST,
         .entry_instr_ptr = wall.entry_instr_ptr,
     };
+}
+
+static enum spprof_reason walk_own(const struct walker_target *target, struct spprof_sample *sample) {
+    struct walk walk = walk_of(target);
     enum spprof_reason reason = observe_thread(&wall.observer, &walk);
     if (reason != SPPROF_CAPTURED)
         return reason;
@@ -154,23 +165,42 @@ static enum spprof_reason walk_theirs(const struct walker_target *target, struct
     return reason;
 }
 
-static void look_at(const struct walker_target *target) {
+static uint64_t now(void) {
+    struct timespec time;
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    return (uint64_t)time.tv_sec * 1000000000u + (uint64_t)time.tv_nsec;
+}
+
+static bool on_the_beat(void) {
+    uint64_t time = now();
+    if (time < wall.next_beat)
+        return false;
+    wall.dice = wall.dice * 1664525u + 1013904223u;
+    wall.next_beat = time + BEAT_LEAST + (wall.dice >> 16) % BEAT_SPREAD;
+    return true;
+}
+
+static void look_at(const struct walker_target *target, bool beat) {
     struct spprof_sample sample = {.tid = (int32_t)target->tid, .weight = 1, .frames = wall.frames};
     enum spprof_reason reason = wall.walk != NULL ? walk_theirs(target, &sample) : walk_own(target, &sample);
     wall.result.walks++;
     wall.result.by_reason[reason]++;
-    if (reason == SPPROF_CAPTURED)
-        tally_add(wall.config.tally, &sample);
+    if (reason != SPPROF_CAPTURED)
+        return;
+    tally_add(wall.config.tally, &sample);
+    if (beat)
+        tally_beat(wall.config.tally, sample.tid);
 }
 
 static void *observe(void *unused) {
     (void)unused;
     for (uint64_t round = 0; !atomic_read(active_peek, &wall.stopping); round++) {
         int count = find_targets();
+        bool beat = on_the_beat();
         codes_caught_up(wall.config.tally->profile->codes, atomic_read(generation_read, &sampler.deaths));
         for (int i = 0; i < count; i++)
             if (wall.targets[i].tid != wall.idle_tid || round % ROUNDS_BETWEEN_IDLE == 0)
-                look_at(&wall.targets[i]);
+                look_at(&wall.targets[i], beat);
     }
     struct timespec used;
     clock_gettime(CLOCK_THREAD_CPUTIME_ID, &used);
@@ -220,6 +250,11 @@ static bool prepare(const struct wall_config *config, char *problem, size_t room
     return load_walker(config->walker, problem, room);
 }
 
+static void release(void) {
+    install_restore(SIGSEGV, on_fault);
+    install_restore(SIGBUS, on_fault);
+}
+
 bool wall_start(const struct wall_config *config, char *problem, size_t room) {
     if (!prepare(config, problem, room))
         return false;
@@ -239,8 +274,50 @@ bool wall_start(const struct wall_config *config, char *problem, size_t room) {
 void wall_stop(struct wall_result *result) {
     atomic_write(active_write, &wall.stopping, true);
     pthread_join(wall.thread, NULL);
-    install_restore(SIGSEGV, on_fault);
-    install_restore(SIGBUS, on_fault);
+    release();
     *result = wall.result;
     memcpy(result->met, wall.observer.met, sizeof result->met);
+}
+
+/* --- what a walk costs ---------------------------------------------------------------------------------------- */
+
+/* Batches of the two walkers take turns, so that what else the machine does meets both. */
+#define BATCHES 400
+#define WALKS_A_BATCH 500
+
+/* Nanoseconds of a batch of both looks, or of the loaded walker's walk; 0: one of them captured nothing. */
+static uint64_t time_batch(const struct walker_target *target, bool ours) {
+    uint64_t began = now();
+    for (int i = 0; i < WALKS_A_BATCH; i++) {
+        struct walk walk = walk_of(target);
+        if (ours ? observe_thread(&wall.observer, &walk) != SPPROF_CAPTURED
+                 : wall.walk(target, wall.walker_frames, DEPTH_MOST) <= 0)
+            return 0;
+    }
+    return now() - began;
+}
+
+static bool compare(const struct walker_target *target, struct wall_cost *cost) {
+    *cost = (struct wall_cost){.ours = UINT64_MAX, .theirs = UINT64_MAX};
+    for (int i = 0; i < BATCHES; i++) {
+        uint64_t ours = time_batch(target, true), theirs = time_batch(target, false);
+        if (ours == 0 || theirs == 0)
+            return false;
+        cost->ours = ours < cost->ours ? ours : cost->ours;
+        cost->theirs = theirs < cost->theirs ? theirs : cost->theirs;
+    }
+    cost->walks = WALKS_A_BATCH;
+    return true;
+}
+
+bool wall_compare(const struct wall_config *config, struct wall_cost *cost, char *problem, size_t room) {
+    struct walker_target target;
+    uint64_t next;
+    if (!prepare(config, problem, room))
+        return false;
+    bool compared = read_target((uintptr_t)config->thread_state, &target, &next) && compare(&target, cost);
+    if (!compared)
+        snprintf(problem, room, "the caller's own stack could not be walked");
+    release();
+    return compared;
 }

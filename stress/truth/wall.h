@@ -26,6 +26,15 @@ struct wall_result {
 bool wall_start(const struct wall_config *config, char *problem, size_t room);
 void wall_stop(struct wall_result *result);
 
+struct wall_cost {
+    uint64_t ours,
+        theirs;     /* nanoseconds of the fastest batch: the core's two looks, and the configured walker's walk */
+    uint64_t walks; /* in a batch */
+};
+
+/* Walks the calling thread's own stack, which stands still, over and over. `walker` must be given. */
+bool wall_compare(const struct wall_config *config, struct wall_cost *cost, char *problem, size_t room);
+
 /* What the tables call the walker. After wall_start. */
 const char *wall_walker_name(void);
 

@@ -14,12 +14,12 @@ static void on_step(int signal) {
 #define CLEAR_TRAP_FLAG __asm__ volatile("pushfq; andq $~0x100, (%%rsp); popfq" ::: "memory", "cc")
 
 /* Built with -mno-red-zone: the pushes above write below the stack pointer. */
-long count_instructions(int (*function)(void *), void *argument) {
+long count_instructions(int (*function)(void *, void *, long), void *first, void *second, long third) {
     struct sigaction ours = {.sa_handler = on_step}, before;
     sigaction(SIGTRAP, &ours, &before);
     steps = 0;
     SET_TRAP_FLAG;
-    function(argument);
+    function(first, second, third);
     CLEAR_TRAP_FLAG;
     sigaction(SIGTRAP, &before, NULL);
     return steps;

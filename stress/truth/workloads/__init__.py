@@ -22,6 +22,7 @@ WORKLOADS = {
     "families_100": ("families", {"depth": 100}),
     "chunks": ("chunks", {}),
     "generators": ("generators", {}),
+    "swings": ("swings", {}),
     "exceptions": ("exceptions", {}),
     "callbacks": ("callbacks", {}),
     "classes": ("classes", {}),

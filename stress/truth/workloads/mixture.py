@@ -10,6 +10,7 @@ from workloads.exceptions import Exceptions
 from workloads.families import Families
 from workloads.generators import Generators
 from workloads.hooks import Hooks
+from workloads.swings import Swings
 
 
 def make():
@@ -23,6 +24,7 @@ class Mixture(Workload):
             Families(20, threads=1),
             Chunks(threads=1),
             Generators(),
+            Swings(threads=1),
             Exceptions(threads=1),
             Callbacks(threads=1),
             Classes(threads=1),
