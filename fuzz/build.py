@@ -1,0 +1,106 @@
+#!/usr/bin/env python3
+"""fuzz/build.py VARIANT TARGET OUT: builds one target. Run by ninja (targets fuzz-binaries and fuzz-replay).
+
+VARIANT  afl        for AFL++, without sanitizers
+         afl-asan   for AFL++, with AddressSanitizer and UBSan
+         planted    for AFL++, with the target's planted bug: the control that must be found
+         libfuzzer  for libFuzzer, with AddressSanitizer and UBSan
+         replay     for files and folders, with AddressSanitizer and UBSan
+         plain      for files and folders, without sanitizers
+         coverage   for files and folders, counting what is executed
+
+The core alone is watched by the fuzzer: branches of the harness are not worth a place in the corpus.
+"""
+
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from targets import FUZZ, ROOT, TARGETS, core_sources
+
+WARNINGS = ("-Wall", "-Wextra", "-Werror")
+FLAGS = ("-std=gnu11", "-O2", "-g", "-fPIC", *WARNINGS, "-Icore", "-Icore/include", "-Ifuzz")
+SANITIZERS = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer")
+# compiler of the core and driver, flags for everything, flags for the core alone
+VARIANTS = {
+    "afl": ("afl-clang-fast", ("-DFUZZ_AFL",), ()),
+    "afl-asan": ("afl-clang-fast", ("-DFUZZ_AFL", *SANITIZERS), ()),
+    "planted": ("afl-clang-fast", ("-DFUZZ_AFL",), ()),
+    "libfuzzer": ("clang", ("-DFUZZ_LIBFUZZER", *SANITIZERS), ("-fsanitize=fuzzer-no-link",)),
+    "replay": ("clang", SANITIZERS, ()),
+    "plain": ("clang", (), ()),
+    "coverage": ("clang", (), ("-fprofile-instr-generate", "-fcoverage-mapping")),
+}
+LINK = {"libfuzzer": ("-fsanitize=fuzzer",), "coverage": ("-fprofile-instr-generate",)}
+
+
+def run(command):
+    environment = {**os.environ, "AFL_QUIET": "1"}
+    try:
+        done = subprocess.run([str(part) for part in command], cwd=ROOT, env=environment)
+    except FileNotFoundError:
+        raise SystemExit(f"fuzz/build.py: there is no {command[0]}; provide it with: ci/setup") from None
+    if done.returncode != 0:
+        raise SystemExit(done.returncode)
+
+
+def with_planted_bug(target, folder):
+    """The core's sources, with the one that has the bug in place of the sound one."""
+    bug = target.planted
+    text = (ROOT / bug.file).read_text()
+    if text.count(bug.old) != 1:
+        raise SystemExit(
+            f"fuzz/build.py: {bug.file} has the text that {target.name}'s planted bug replaces {text.count(bug.old)} "
+            "times instead of once; mend `planted` in fuzz/targets.py"
+        )
+    copy = Path(folder) / Path(bug.file).name
+    copy.write_text(f'#line 1 "{bug.file}"\n' + text.replace(bug.old, bug.new))
+    return [copy if path == ROOT / bug.file else path for path in core_sources()], [f"-I{(ROOT / bug.file).parent}"]
+
+
+def compile_all(compiler, flags, sources, folder, depfiles):
+    objects = []
+    for source in sources:
+        made = Path(folder) / f"{source.parent.name}-{source.stem}.o"
+        run([compiler, *FLAGS, *flags, "-MD", "-MF", f"{made}.d", "-c", source, "-o", made])
+        depfiles.append(Path(f"{made}.d"))
+        objects.append(made)
+    return objects
+
+
+def write_depfile(out, depfiles, folder):
+    """What the program was made from; the copy with the planted bug is not among it, its original is."""
+    files = {str(path) for path in core_sources()}
+    for depfile in depfiles:
+        files.update(depfile.read_text().replace("\\\n", " ").partition(":")[2].split())
+    names = sorted(name for name in files if not name.startswith(folder))
+    Path(f"{out}.d").write_text(f"{out}: {' '.join(names)}\n")
+
+
+def build(variant, target, out):
+    compiler, flags, core_flags = VARIANTS[variant]
+    plain = "clang" if compiler == "afl-clang-fast" else compiler
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".build-", dir=out.parent) as folder:
+        core, include = (core_sources(), []) if variant != "planted" else with_planted_bug(target, folder)
+        depfiles = []
+        harness = [target.source, *(FUZZ / name for name in target.harness)]
+        objects = compile_all(plain, flags, harness, folder, depfiles)
+        objects += compile_all(compiler, flags, [FUZZ / "driver.c"], folder, depfiles)
+        objects += compile_all(compiler, (*flags, *core_flags, *target.core_flags, *include), core, folder, depfiles)
+        made = Path(folder) / "program"
+        run([compiler, *flags, *LINK.get(variant, ()), *objects, "-o", made, "-lpthread", "-ldl", "-lrt"])
+        made.rename(out)
+        write_depfile(out, depfiles, str(folder))
+
+
+def main(arguments):
+    if len(arguments) != 3 or arguments[0] not in VARIANTS or arguments[1] not in TARGETS:
+        raise SystemExit(f"{__doc__}\ntargets: {' '.join(TARGETS)}")
+    build(arguments[0], TARGETS[arguments[1]], Path(arguments[2]))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

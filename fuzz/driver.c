@@ -1,0 +1,209 @@
+/* Feeds a target. What feeds it is chosen when this is compiled:
+ *
+ *   FUZZ_AFL        AFL++: persistent mode, the test case in shared memory (afl-clang-fast)
+ *   FUZZ_LIBFUZZER  libFuzzer, or anything that calls LLVMFuzzerTestOneInput (clang -fsanitize=fuzzer)
+ *   neither         replay: `program FILE-OR-FOLDER...` tries each file once and says what it came to
+ *
+ * A replay prints `NAME: outcomes` for each file, before the colon when it begins, so that the last line names the
+ * input of a crash; then one line with the number of files and every outcome reached. Exit status 0: every file was
+ * tried and nothing failed. 2: wrong arguments, or nothing to try. A failed oracle aborts. With --rounds=N all files are
+ * tried N times, unsaid, and the rate is printed instead. */
+#define _GNU_SOURCE /* scandir, alphasort, asprintf */
+#include "target.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+static uint32_t reached; /* by the present input: a bit for each reason */
+static const char *note;
+static const char *present = ""; /* the file that is tried, where there is one */
+
+void fuzz_reach(enum spprof_reason reason) { reached |= 1u << reason; }
+
+void fuzz_note(const char *word) { note = word; }
+
+void fuzz_fail(const char *format, ...) {
+    va_list arguments;
+    va_start(arguments, format);
+    fflush(stdout);
+    fprintf(stderr, "\nfuzz: %s: ", fuzz_name);
+    vfprintf(stderr, format, arguments);
+    if (*present != '\0')
+        fprintf(stderr, "\nfuzz: %s: repeat with: fuzz/replay %s %s", fuzz_name, fuzz_name, present);
+    fputc('\n', stderr);
+    va_end(arguments);
+    abort();
+}
+
+static void try_input(const uint8_t *bytes, size_t count) {
+    reached = 0;
+    note = "nothing";
+    fuzz_one(bytes, count < fuzz_largest ? count : fuzz_largest);
+}
+
+#if defined(FUZZ_AFL)
+
+__AFL_FUZZ_INIT();
+
+int main(void) {
+    fuzz_set_up();
+    __AFL_INIT();
+    const uint8_t *bytes = __AFL_FUZZ_TESTCASE_BUF;
+    while (__AFL_LOOP(100000))
+        try_input(bytes, (size_t)__AFL_FUZZ_TESTCASE_LEN);
+    return 0;
+}
+
+#elif defined(FUZZ_LIBFUZZER)
+
+int LLVMFuzzerInitialize(int *count, char ***arguments);
+int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t count);
+
+int LLVMFuzzerInitialize(int *count, char ***arguments) {
+    (void)count, (void)arguments;
+    fuzz_set_up();
+    return 0;
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t count) {
+    try_input(bytes, count);
+    return 0;
+}
+
+#else
+
+static _Noreturn void refuse(const char *format, const char *what) {
+    fflush(stdout);
+    fprintf(stderr, "fuzz: %s: ", fuzz_name);
+    fprintf(stderr, format, what, strerror(errno));
+    fputc('\n', stderr);
+    exit(2);
+}
+
+struct input {
+    char *path;
+    uint8_t *bytes;
+    size_t count;
+};
+
+static struct input *inputs;
+static size_t input_count, input_room;
+
+static void read_file(const char *path) {
+    FILE *file = fopen(path, "rb");
+    if (file == NULL)
+        refuse("%s: cannot be read (%s); name a file or a folder of inputs", path);
+    if (input_count == input_room) {
+        input_room = input_room ? 2 * input_room : 64;
+        inputs = realloc(inputs, input_room * sizeof *inputs);
+    }
+    struct input *input = inputs ? &inputs[input_count++] : NULL;
+    uint8_t *bytes = malloc(fuzz_largest + 1);
+    if (input == NULL || bytes == NULL)
+        refuse("%s: no memory (%s)", path);
+    *input = (struct input){.path = strdup(path), .bytes = bytes, .count = fread(bytes, 1, fuzz_largest, file)};
+    /* In a block of its own size, so that a sanitizer sees a read past its end. */
+    input->bytes = realloc(bytes, input->count + (input->count == 0));
+    fclose(file);
+}
+
+/* AFL++ keeps a README beside what it finds, and its state in files with a dot. */
+static int is_input(const struct dirent *entry) {
+    return entry->d_name[0] != '.' && strncmp(entry->d_name, "README", 6) != 0;
+}
+
+static void read_tree(const char *path) {
+    struct stat status;
+    if (stat(path, &status) != 0)
+        refuse("%s: cannot be read (%s); name a file or a folder of inputs", path);
+    if (!S_ISDIR(status.st_mode)) {
+        read_file(path);
+        return;
+    }
+    struct dirent **entries;
+    int count = scandir(path, &entries, is_input, alphasort);
+    if (count < 0)
+        refuse("%s: cannot be read (%s)", path);
+    for (int i = 0; i < count; i++) {
+        char *inner;
+        if (asprintf(&inner, "%s/%s", path, entries[i]->d_name) < 0)
+            refuse("%s: no memory (%s)", path);
+        read_tree(inner);
+        free(inner);
+        free(entries[i]);
+    }
+    free(entries);
+}
+
+static void print_reasons(uint32_t reasons, const char *otherwise) {
+    if (reasons == 0)
+        printf(" %s", otherwise);
+    for (unsigned i = 0; i < SPPROF_REASONS; i++)
+        if (reasons >> i & 1)
+            printf(" %s", spprof_reason_name(i));
+    putchar('\n');
+}
+
+static uint32_t replay(void) {
+    uint32_t all = 0;
+    for (size_t i = 0; i < input_count; i++) {
+        present = inputs[i].path;
+        printf("%s:", present);
+        fflush(stdout);
+        try_input(inputs[i].bytes, inputs[i].count);
+        print_reasons(reached, note);
+        all |= reached;
+    }
+    return all;
+}
+
+static double seconds_now(void) {
+    struct timespec time;
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    return (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
+}
+
+static void measure(unsigned long rounds) {
+    double start = seconds_now();
+    for (unsigned long round = 0; round < rounds; round++)
+        for (size_t i = 0; i < input_count; i++)
+            try_input(inputs[i].bytes, inputs[i].count);
+    double tried = (double)rounds * (double)input_count;
+    printf("fuzz: %s: %.0f tried, %.0f a second\n", fuzz_name, tried, tried / (seconds_now() - start));
+}
+
+int main(int count, char **arguments) {
+    unsigned long rounds = 0;
+    for (int i = 1; i < count; i++) {
+        if (strncmp(arguments[i], "--rounds=", 9) == 0)
+            rounds = strtoul(arguments[i] + 9, NULL, 10);
+        else
+            read_tree(arguments[i]);
+    }
+    if (input_count == 0)
+        refuse("there is nothing to try; usage: %s [--rounds=N] FILE-OR-FOLDER...", arguments[0]);
+    fuzz_set_up();
+    if (rounds != 0) {
+        measure(rounds);
+    } else {
+        uint32_t all = replay();
+        printf("fuzz: %s: %zu files, reached:", fuzz_name, input_count);
+        print_reasons(all, "nothing");
+    }
+    for (size_t i = 0; i < input_count; i++) {
+        free(inputs[i].path);
+        free(inputs[i].bytes);
+    }
+    free(inputs);
+    return 0;
+}
+
+#endif

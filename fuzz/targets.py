@@ -1,0 +1,70 @@
+"""What there is to fuzz: each target's sources, and the bug that is planted in its control build."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+FUZZ = ROOT / "fuzz"
+BUILD = ROOT / "build" / "fuzz"
+RESULTS = ROOT / "build" / "results"
+
+REASONS = (
+    "captured", "bounds", "alignment", "type", "owner", "progress", "cycle", "fault", "code_range", "torn",
+    "incomplete", "detached", "no_thread_state", "ring_full", "busy",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Planted:
+    """One fault, put into a copy of a source of the core: `old` stands there once."""
+
+    file: str
+    old: str
+    new: str
+    why: str
+
+
+@dataclass(frozen=True)
+class Target:
+    name: str
+    planted: Planted
+    harness: tuple = ()  # sources in fuzz/ beside targets/NAME.c and driver.c: no fuzzer watches their branches
+    core_flags: tuple = ()  # for the core's sources
+    mutator: str | None = None  # source of its AFL++ custom mutator
+    dictionary: str | None = None
+
+    @property
+    def source(self):
+        return FUZZ / "targets" / f"{self.name}.c"
+
+    @property
+    def corpus(self):
+        return FUZZ / "corpus" / self.name
+
+    @property
+    def regressions(self):
+        return FUZZ / "regressions" / self.name
+
+
+TARGETS = {
+    target.name: target
+    for target in (
+        Target(
+            "walk",
+            Planted(
+                "core/walk.c",
+                "if (end > cursor->frame_high)\n        return SPPROF_PROGRESS;",
+                "if (end > cursor->chunk_high)\n        return SPPROF_PROGRESS;",
+                "frames on the data stack may overlap and turn round",
+            ),
+            harness=("fields.c", "image.c", "oracle.c"),
+            mutator="mutator.c",
+            dictionary="walk.dict",
+        ),
+    )
+}
+
+
+def core_sources():
+    """All of the core but what the Python package and the example add."""
+    return sorted([*(ROOT / "core").glob("*.c"), *(ROOT / "core" / "ordinary").glob("*.c")])
