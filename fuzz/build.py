@@ -37,7 +37,7 @@ LINK = {"libfuzzer": ("-fsanitize=fuzzer",), "coverage": ("-fprofile-instr-gener
 
 
 def run(command):
-    environment = {**os.environ, "AFL_QUIET": "1"}
+    environment = {**os.environ, "AFL_QUIET": "1", "AFL_LLVM_DENYLIST": str(FUZZ / "afl-denylist")}
     try:
         done = subprocess.run([str(part) for part in command], cwd=ROOT, env=environment)
     except FileNotFoundError:

@@ -357,10 +357,13 @@ static void write_one(struct image *image, const struct record *record) {
 /* --- the whole -------------------------------------------------------------------------------------------- */
 
 static void begin(struct image *image, const uint8_t header[HEADER_BYTES]) {
+    /* An observer makes up to 64 attempts, so it is asked less often. */
+    static const enum look_kind looks[8] = {LOOK_ONCE,  LOOK_TWICE, LOOK_OBSERVE, LOOK_ONCE,
+                                            LOOK_TWICE, LOOK_TWICE, LOOK_ONCE,    LOOK_TWICE};
     uint64_t beside;
     memcpy(&beside, header + 8, 8);
     *image = (struct image){.interpreter = &interpreters[header[0] % INTERPRETERS],
-                            .look = header[1] % LOOK_KINDS,
+                            .look = looks[header[1] % 8],
                             .no_state = header[2] & NO_STATE,
                             .entry_known = header[2] & ENTRY_KNOWN,
                             .max_depth = header[3],

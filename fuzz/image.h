@@ -4,7 +4,7 @@
  * any other record a walk finds a whole stack. Records that write change one word of that, before the walk or after its
  * k-th read: so every torn chain has an input that replays it, without threads and without chance.
  *
- *   header  0 interpreter   1 enum look_kind   2 enum header_flag   3 max_depth   4 room for looks   5-7 not used
+ *   header  0 interpreter   1 enum look_kind, modulo 8   2 enum header_flag   3 max_depth   4 room for looks   5-7 not used
  *           8-15 added to the thread state's address
  *   record  0 enum record_kind   1 p   2-3 a   4-7 b   8-15 v
  *
@@ -34,7 +34,7 @@
 #define RECORD_BYTES 16
 #define IMAGE_LARGEST 4096 /* bytes of an input */
 
-enum look_kind { LOOK_ONCE, LOOK_TWICE, LOOK_OBSERVE, LOOK_KINDS };
+enum look_kind { LOOK_ONCE, LOOK_TWICE, LOOK_OBSERVE };
 enum header_flag { NO_STATE = 1, ENTRY_KNOWN = 2 };
 enum record_kind { R_NOTHING, R_CODE, R_ENTER, R_CALL, R_RESUME, R_CHUNK, R_WRITE, R_DEATH, RECORD_KINDS };
 enum place { AT_THREAD, AT_FRAME, AT_CODE, AT_CHUNK, AT_ARRAY, AT_ARENA, PLACES };

@@ -61,6 +61,33 @@ TARGETS = {
             mutator="mutator.c",
             dictionary="walk.dict",
         ),
+        Target(
+            "layout",
+            Planted(
+                "core/layout.c",
+                "offset > size || size - offset < width",
+                "offset > size",
+                "a field may begin at the end of its structure",
+            ),
+            harness=("fields.c",),
+            dictionary="layout.dict",
+        ),
+        Target(
+            "ring",
+            Planted(
+                "core/ring.c",
+                "    *word_at(ring, head) = count;\n"
+                "    for (uint32_t i = 0; i < count; i++)\n"
+                "        *word_at(ring, head + 1 + i) = record[i];\n"
+                "    atomic_write(ring_publish, &ring->head, head + 1 + count);\n",
+                "    atomic_write(ring_publish, &ring->head, head + 1 + count);\n"
+                "    *word_at(ring, head) = count;\n"
+                "    for (uint32_t i = 0; i < count; i++)\n"
+                "        *word_at(ring, head + 1 + i) = record[i];\n",
+                "a record is announced before it is written",
+            ),
+            core_flags=("-include", "fuzz/interleave.h"),
+        ),
     )
 }
 

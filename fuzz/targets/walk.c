@@ -42,12 +42,15 @@ struct noted {
 };
 
 static struct noted notes[READS_MOST];
+/* Past so many reads they are answered from the image alone: an observer tries a broken chain 64 times over, and a
+ * fault takes longer than the rest of a walk. */
+#define GUARDED_MOST 256
 static uint32_t reads; /* so far, and the number of the last: they count from 1 */
 static uint32_t due;   /* the next event */
 static bool strayed;   /* a read left what is reserved for the image */
 
 /* The notes by address: the first that the oracle has not been answered from yet. */
-#define BUCKETS (1u << 16)
+#define BUCKETS (1u << 15)
 static struct {
     uint64_t address;
     uint32_t of, first, last; /* `of`: the input that this belongs to */
@@ -55,7 +58,7 @@ static struct {
 static uint32_t input_number;
 
 static uint32_t bucket_of(uint64_t address) {
-    uint32_t at = (uint32_t)(address * UINT64_C(0x9e3779b97f4a7c15) >> 48) % BUCKETS;
+    uint32_t at = address / 8 % BUCKETS; /* neighbours are read together */
     while (buckets[at].of == input_number && buckets[at].address != address)
         at = (at + 1) % BUCKETS;
     return at;
@@ -98,14 +101,13 @@ static bool read_noting(void *context, uintptr_t address, unsigned size, uint64_
     (void)context;
     uint64_t known = 0;
     bool there = image_read(address, size, &known);
-    if (is_reserved(address)) {
+    strayed |= !is_reserved(address);
+    if (is_reserved(address) && reads < GUARDED_MOST) {
         uint64_t loaded = 0;
         bool could = load(address, size, &loaded);
         if (could != there || (there && loaded != known))
             fuzz_fail("a guarded load of %u bytes at %#lx gave %d %#lx instead of %d %#lx", size, address, could,
                       loaded, there, known);
-    } else {
-        strayed = true;
     }
     note_read(address, size, there, known);
     while (due < image.event_count && image.events[due].after <= reads)
@@ -259,7 +261,7 @@ void fuzz_one(const uint8_t *bytes, size_t count) {
     struct verdict core = walk_image((struct reader){.through = read_noting});
     ask_oracle(&core, &oracle);
     compare("through a reader", &core, &oracle);
-    if (image.event_count == 0 && !strayed) {
+    if (image.event_count == 0 && !strayed && reads < GUARDED_MOST) {
         core = walk_image((struct reader){0});
         compare("by guarded loads", &core, &oracle);
     }

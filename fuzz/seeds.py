@@ -1,0 +1,139 @@
+#!/usr/bin/env python3
+"""fuzz/seeds.py: writes the seed corpus into fuzz/corpus. What it writes is kept in git; a test holds the two equal.
+
+A file is named after the outcome that it must have, with what is particular about it behind a hyphen.
+"""
+
+import struct
+import sys
+from pathlib import Path
+
+CORPUS = Path(__file__).resolve().parent / "corpus"
+
+INTERPRETERS = ("3.13", "3.13t", "3.14", "3.14t", "3.15", "3.15t")
+
+# image.h
+ONCE, TWICE, OBSERVE = range(3)
+NO_STATE, ENTRY_KNOWN = 1, 2
+CODE, ENTER, CALL, RESUME, CHUNK, WRITE, DEATH = range(1, 8)
+AT_THREAD, AT_FRAME, AT_CODE, AT_CHUNK, AT_ARRAY, AT_ARENA = range(6)
+OF_NOTHING, OF_FRAME, OF_CODE, OF_CHUNK, OF_ARENA, OF_PROTECTED, OF_ABSENT, OF_OLD = range(8)
+CURRENT_FRAME, NATIVE_ID, DATASTACK, STATUS, BASE_FRAME = range(5)
+PREVIOUS, EXECUTABLE, INSTR_PTR, OWNER, TLBC_INDEX = range(5)
+TYPE, UNITS, FIRST_LINE, FILENAME, QUALNAME, TLBC = range(6)
+
+
+def header(name="3.14t", look=ONCE, flags=ENTRY_KNOWN, depth=64, room=64, beside=0):
+    return struct.pack("<BBBBBxxxQ", INTERPRETERS.index(name), look, flags, depth, room, beside)
+
+
+def record(kind, p=0, a=0, b=0, v=0):
+    return struct.pack("<BBHIQ", kind, p, a, b, v & (1 << 64) - 1)
+
+
+def write(place, field, origin, value, after=0, which=0):
+    return record(WRITE, place | origin << 3, which | field << 8, after, value)
+
+
+def beside(which, distance=0):
+    return which << 32 | distance & (1 << 32) - 1
+
+
+# entry, function, function, generator, entry, class being instantiated, function: the last is innermost
+USUAL = (
+    record(CODE, 4, 30, 11) + record(CODE, 2, 20, 22) + record(CODE, 1, 8) + record(ENTER)
+    + record(CALL, 1, 5, 2) + record(CALL, 2, 0, 1) + record(RESUME, 1, 7) + record(ENTER, 1)
+    + record(CALL, 0) + record(CALL, 2, 3)
+)  # fmt: skip
+
+
+def walk_seeds():
+    for name in INTERPRETERS:
+        yield f"captured-{name}", header(name) + USUAL
+    yield "captured-twice", header(look=TWICE) + USUAL
+    yield "captured-observed", header(look=OBSERVE) + USUAL
+    yield "captured-truncated", header(depth=2) + USUAL
+    yield "captured-chunks", header() + USUAL + (record(CHUNK, a=3) + record(CALL, 1, 2, 0x200)) * 3
+    yield "captured-empty", header()
+    # The innermost frame runs on between the looks: nothing is torn. The first look at it reads 60 words or so.
+    yield "captured-running", header(look=TWICE) + USUAL + write(AT_FRAME, INSTR_PTR, OF_OLD, 2, after=45)
+    yield "bounds", header() + USUAL + write(AT_FRAME, PREVIOUS, OF_NOTHING, 0xFFFF_8000_0000_0000)
+    yield "alignment", header() + USUAL + write(AT_FRAME, PREVIOUS, OF_OLD, 4)
+    yield "type", header() + USUAL + write(AT_CODE, TYPE, OF_OLD, 16, which=1)
+    yield "owner", header() + USUAL + write(AT_FRAME, OWNER, OF_NOTHING, 2, which=2)
+    yield "progress", header() + USUAL + write(AT_FRAME, PREVIOUS, OF_FRAME, beside(0))
+    generators = USUAL + record(RESUME, 1, 1, 4 << 8)
+    yield "cycle", header() + generators + write(AT_FRAME, PREVIOUS, OF_FRAME, beside(0), which=4)
+    yield "fault-protected", header() + USUAL + write(AT_FRAME, EXECUTABLE, OF_PROTECTED, 64)
+    yield "fault-absent", header() + USUAL + write(AT_FRAME, PREVIOUS, OF_ABSENT, 8)
+    yield "code_range", header() + USUAL + write(AT_FRAME, INSTR_PTR, OF_OLD, 128)
+    torn = write(AT_FRAME, EXECUTABLE, OF_CODE, beside(2), after=40, which=1)
+    yield "torn", header(look=TWICE) + USUAL + torn
+    yield "torn-death", header(look=OBSERVE) + USUAL + b"".join(record(DEATH, b=20 * i) for i in range(1, 220))
+    yield "incomplete", header() + USUAL + write(AT_FRAME, PREVIOUS, OF_NOTHING, 0)
+    yield "detached", header() + USUAL + write(AT_THREAD, NATIVE_ID, OF_OLD, 1)
+    yield "no_thread_state", header(flags=NO_STATE) + USUAL
+
+
+def table(name, **changes):
+    """The table of that interpreter, from the tests' list; `changes` are words by field."""
+    sys.path.insert(0, str(CORPUS.parent.parent / "tests"))
+    import test_layout
+
+    return test_layout.table(name, **changes)[:600]
+
+
+def layout_seeds():
+    for name in INTERPRETERS:
+        yield name, table(name)
+        # Fields that end where their structure does.
+        at_the_end = {"thread.status": 884, "frame.owner": 87, "code.first_line": 236, "interpreter.next": 247096}
+        if name == "3.15t":
+            yield f"{name}-at_the_end", table(name, **at_the_end)
+    yield "refused-cookie", b"xdebugpz" + table("3.14t")[8:]
+    yield "refused-cut_short", table("3.14t")[:400]
+    yield "refused-version", table("3.14t", hexversion=0x031007F0)
+    yield "refused-prerelease", table("3.14t", hexversion=0x030E00B1)
+    yield "refused-threading", table("3.14t", threading=2)
+    yield "refused-size", table("3.14", **{"frame.size": 40})
+    yield "refused-offset", table("3.14", **{"thread.status": 830})
+    yield "refused-tlbc", table("3.14t", **{"code.tlbc": 0})
+    yield "refused-base_frame", table("3.15", **{"thread.base_frame": 0})
+
+
+PRODUCER, CONSUMER, READER, SPECIAL = range(4)
+FINISH_TICK, FINISH_POP, AFTER_THE_SESSION, OF_A_FORMER_TENANT, OF_NO_SLOT, WITHOUT_STATE = range(6)
+
+
+def ring(capacity, before_wrap, *steps):
+    return bytes([capacity, before_wrap, *(side | amount << 2 for side, amount in steps)])
+
+
+def ring_seeds():
+    finish_tick, finish_pop = (SPECIAL, FINISH_TICK), (SPECIAL, FINISH_POP)
+    tick, pop = ((PRODUCER, 1), finish_tick), ((CONSUMER, 1), finish_pop)
+    yield "captured", ring(3, 0, *tick, *tick, *pop, *pop)
+    yield "captured-wrap", ring(1, 9, *(tick + pop) * 3)
+    # A signal in the midst of a pop.
+    yield "captured-nested", ring(2, 3, *tick, (CONSUMER, 1), (CONSUMER, 1), *tick, finish_pop, *pop)
+    yield "captured-turns", ring(2, 20, *((PRODUCER, 2), (CONSUMER, 1), (READER, 0)) * 30)
+    yield "captured-little_room", ring(2, 5, *tick, *tick, (CONSUMER, 4), finish_pop, *pop)
+    yield "ring_full", ring(0, 4, *tick, *tick)
+    yield "busy", ring(2, 0, *tick, (SPECIAL, AFTER_THE_SESSION), *pop)
+    yield "no_thread_state", ring(2, 0, (SPECIAL, WITHOUT_STATE), *tick)
+    yield "no_thread_state-late", ring(2, 0, (SPECIAL, OF_A_FORMER_TENANT), (SPECIAL, OF_NO_SLOT))
+
+
+SEEDS = {"walk": walk_seeds, "layout": layout_seeds, "ring": ring_seeds}
+
+
+def main():
+    for target, seeds in SEEDS.items():
+        folder = CORPUS / target
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, data in seeds():
+            (folder / name).write_bytes(data)
+
+
+if __name__ == "__main__":
+    main()
