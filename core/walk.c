@@ -214,6 +214,12 @@ INLINE enum spprof_reason is_trampoline(const struct walk *walk, const struct re
     return SPPROF_CAPTURED;
 }
 
+/* The present frame is not to be shown. */
+INLINE void note_hidden(struct walk *walk, const struct cursor *cursor) {
+    if (cursor->look == walk->looks)
+        walk->top_hidden = true;
+}
+
 /* Reads what a Python frame runs and stores it, unless it is a trampoline or the store is full. A trampoline's instruction
  * is read for the second look alone. */
 INLINE enum spprof_reason read_frame(struct walk *walk, const struct reader *reader, struct cursor *cursor,
@@ -237,8 +243,10 @@ INLINE enum spprof_reason read_frame(struct walk *walk, const struct reader *rea
     reason = is_trampoline(walk, reader, code, first_line, &trampoline);
     if (reason != SPPROF_CAPTURED)
         return reason;
-    if (trampoline)
+    if (trampoline) {
+        note_hidden(walk, cursor);
         return load_word(reader, frame + layout->frame.instr_ptr, &look->instr_ptr) ? SPPROF_CAPTURED : SPPROF_FAULT;
+    }
     uint32_t instruction;
     reason = read_instruction(walk, reader, frame, code, &cursor->arrays, &look->instr_ptr, &instruction);
     if (reason != SPPROF_CAPTURED)
@@ -268,14 +276,11 @@ INLINE enum spprof_reason visit_elsewhere(struct walk *walk, const struct reader
     *entry = owner == OWNED_BY_INTERPRETER || owner == OWNED_BY_CSTACK;
     if (!*entry && owner != OWNED_BY_GENERATOR)
         return SPPROF_OWNER;
-    enum spprof_reason reason = SPPROF_CAPTURED;
-    if (*entry)
-        reason = place_on_c_stack(walk, cursor, frame);
-    else if (comes_back(&cursor->generators, frame))
-        reason = SPPROF_CYCLE;
-    if (reason != SPPROF_CAPTURED)
-        return reason;
-    return *entry ? read_entry_frame(walk, reader, cursor->look, frame) : read_frame(walk, reader, cursor, frame);
+    if (!*entry)
+        return comes_back(&cursor->generators, frame) ? SPPROF_CYCLE : read_frame(walk, reader, cursor, frame);
+    note_hidden(walk, cursor);
+    enum spprof_reason reason = place_on_c_stack(walk, cursor, frame);
+    return reason == SPPROF_CAPTURED ? read_entry_frame(walk, reader, cursor->look, frame) : reason;
 }
 
 /* One frame of the chain: where it lies, and what it runs. `entry` says whether it is the interpreter's own. */
@@ -338,12 +343,14 @@ INLINE enum spprof_reason walk_chain(struct walk *walk, const struct reader *rea
         .arrays = places_for(walk->layout->tlbc_array.entries),
         .shown = walk->frames,
         .shown_end = walk->frames + walk->max_depth,
-        .look = walk->looks,
-        .last_look = walk->looks + walk->looks_room - 2,
+        .look = unnoted,
+        .last_look = unnoted,
         .unnoted = unnoted,
     };
-    if (walk->looks_room < 2)
-        cursor.look = cursor.last_look = cursor.unnoted;
+    if (walk->looks_room >= 2) {
+        cursor.look = walk->looks;
+        cursor.last_look = walk->looks + walk->looks_room - 2;
+    }
     enum spprof_reason reason = follow_chain(walk, reader, &cursor, frame, root);
     walk->depth = (uint32_t)(cursor.shown - walk->frames);
     if (cursor.last_look != cursor.unnoted)
@@ -375,6 +382,7 @@ INLINE enum spprof_reason walk_through(struct walk *walk, const struct reader *r
     walk->depth = 0;
     walk->flags = 0;
     walk->looks_count = 0;
+    walk->top_hidden = false;
     enum spprof_reason reason = check_thread_state(walk, reader);
     if (reason != SPPROF_CAPTURED)
         return reason;
@@ -410,7 +418,7 @@ INLINE enum spprof_reason look_again_at_top(const struct walk *walk, const struc
     if (current != top->frame)
         return SPPROF_TORN;
     uintptr_t code = top->executable & ~walk->layout->executable_tag_mask;
-    if (walk->depth > 0 && walk->frames[0].code == code) {
+    if (walk->depth > 0 && !walk->top_hidden) {
         const struct places arrays = places_for(walk->layout->tlbc_array.entries);
         enum spprof_reason reason =
             read_instruction(walk, reader, top->frame, code, &arrays, &pointer, &walk->frames[0].instruction);

@@ -49,6 +49,7 @@ struct walk {
     uint32_t depth; /* frames stored, innermost first */
     uint32_t flags; /* enum spprof_sample_flag */
     uint32_t looks_count;
+    bool top_hidden; /* the innermost frame is noted and not stored: the interpreter's own, or a trampoline */
 };
 
 /* Walks walk->thread_state's chain. `detached` and `no_thread_state` speak of the state, all else of the chain. */

@@ -98,6 +98,7 @@ class Walk(ctypes.Structure):
         ("depth", c_uint32),
         ("flags", c_uint32),
         ("looks_count", c_uint32),
+        ("top_hidden", c_bool),
     ]
 
 
