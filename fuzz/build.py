@@ -99,7 +99,7 @@ def build(variant, target, out):
 def main(arguments):
     if len(arguments) != 3 or arguments[0] not in VARIANTS or arguments[1] not in TARGETS:
         raise SystemExit(f"{__doc__}\ntargets: {' '.join(TARGETS)}")
-    build(arguments[0], TARGETS[arguments[1]], Path(arguments[2]))
+    build(arguments[0], TARGETS[arguments[1]], Path(arguments[2]).resolve())
 
 
 if __name__ == "__main__":

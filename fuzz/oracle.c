@@ -121,6 +121,8 @@ static enum spprof_reason come_to_next_chunk(void) {
         return SPPROF_FAULT;
     if (size < CHUNK_DATA || size > UINT64_C(0x80000000))
         return SPPROF_BOUNDS;
+    if (plausible(address, size) == SPPROF_BOUNDS)
+        return SPPROF_BOUNDS;
     o.in_chunk = true;
     o.chunk = (struct chunk){.address = address, .first = address + CHUNK_DATA, .end = address + size};
     o.data_limit = o.chunk.end;
@@ -189,11 +191,13 @@ static enum spprof_reason judge_python_frame(struct seen *seen) {
         READ(code, CODE_FILENAME, &file);
         READ(code, CODE_QUALNAME, &name);
     }
-    if (file == name)
-        return SPPROF_CAPTURED; /* the interpreter's trampoline: hidden */
+    if (file == name) { /* the interpreter's trampoline: hidden */
+        READ(seen->frame, FRAME_INSTR_PTR, &seen->instruction);
+        return SPPROF_CAPTURED;
+    }
     uint32_t index;
     TRY(find_instruction(seen->frame, code, &seen->instruction, &index));
-    seen->has_instruction = seen->shown = true;
+    seen->shown = true;
     if (o.answer->depth == o.question->max_depth)
         o.answer->flags |= SPPROF_SAMPLE_TRUNCATED;
     else
@@ -205,7 +209,6 @@ static enum spprof_reason judge_python_frame(struct seen *seen) {
 static enum spprof_reason judge_entry_frame(struct seen *seen) {
     READ(seen->frame, FRAME_INSTR_PTR, &seen->instruction);
     READ(seen->frame, FRAME_EXECUTABLE, &seen->executable);
-    seen->has_instruction = true;
     bool stands_elsewhere = o.question->entry_instruction != 0 && seen->instruction != o.question->entry_instruction;
     return stands_elsewhere ? SPPROF_OWNER : SPPROF_CAPTURED;
 }
@@ -235,6 +238,12 @@ static enum spprof_reason judge_frame(struct seen *seen, bool *is_entry) {
 
 /* --- the looks --------------------------------------------------------------------------------------------- */
 
+/* How many frames are kept for the second look: the last place is for a caller's address alone. */
+static uint32_t noted_most(void) { return o.question->looks_room < 2 ? 0 : o.question->looks_room - 1; }
+
+/* Frames that are kept are not counted as steps, but for the last. */
+static uint32_t frames_most(void) { return STEPS + (noted_most() > 0 ? noted_most() - 1 : 0); }
+
 static enum spprof_reason look_once(void) {
     struct oracle_answer *answer = o.answer;
     uint64_t frame, root = 0;
@@ -253,7 +262,7 @@ static enum spprof_reason look_once(void) {
     while (frame != root) {
         if (frame == 0)
             return SPPROF_INCOMPLETE; /* ends above its root */
-        if (o.seen_count == STEPS) {
+        if (o.seen_count == frames_most()) {
             answer->flags |= SPPROF_SAMPLE_TRUNCATED;
             return SPPROF_CAPTURED;
         }
@@ -274,7 +283,7 @@ static bool stands(uint64_t frame, enum field field, uint64_t before) {
 /* The innermost frame runs on between the looks: the instruction of the second is the one that counts. */
 static enum spprof_reason look_at_top_again(void) {
     const struct seen *top = &o.seen[0];
-    if (!top->shown || o.answer->depth == 0 || top->instruction == 0)
+    if (!top->shown || o.answer->depth == 0)
         return SPPROF_CAPTURED;
     uint64_t stored;
     return find_instruction(top->frame, o.answer->frames[0].code, &stored, &o.answer->frames[0].instruction);
@@ -282,7 +291,7 @@ static enum spprof_reason look_at_top_again(void) {
 
 static enum spprof_reason look_again(void) {
     uint64_t current;
-    uint32_t noted = o.seen_count < o.question->looks_room ? o.seen_count : o.question->looks_room;
+    uint32_t noted = o.seen_count < noted_most() ? o.seen_count : noted_most();
     READ(o.question->state, THREAD_CURRENT_FRAME, &current);
     for (uint32_t i = 0; i < noted; i++) {
         const struct seen *seen = &o.seen[i];
@@ -293,7 +302,7 @@ static enum spprof_reason look_again(void) {
         }
         bool same = stands(seen->frame, FRAME_EXECUTABLE, seen->executable) &&
                     stands(seen->frame, FRAME_PREVIOUS, seen->caller);
-        if (same && i > 0 && seen->has_instruction && seen->instruction != 0)
+        if (same && i > 0)
             same = stands(seen->frame, FRAME_INSTR_PTR, seen->instruction);
         if (!same)
             return SPPROF_TORN;
@@ -304,9 +313,9 @@ static enum spprof_reason look_again(void) {
 
 void oracle_answer(const struct oracle_question *question, struct oracle_answer *answer) {
     if (o.seen == NULL) {
-        o.seen = room_for(STEPS, sizeof *o.seen);
-        o.chunk_trail.at = room_for(STEPS + 2, sizeof(uint64_t));
-        o.generator_trail.at = room_for(STEPS + 2, sizeof(uint64_t));
+        o.seen = room_for(STEPS + ORACLE_DEPTH, sizeof *o.seen);
+        o.chunk_trail.at = room_for(STEPS + ORACLE_DEPTH, sizeof(uint64_t));
+        o.generator_trail.at = room_for(STEPS + ORACLE_DEPTH, sizeof(uint64_t));
     }
     o.question = question;
     o.answer = answer;

@@ -44,7 +44,7 @@ struct noted {
 static struct noted notes[READS_MOST];
 /* Past so many reads they are answered from the image alone: an observer tries a broken chain 64 times over, and a
  * fault takes longer than the rest of a walk. */
-#define GUARDED_MOST 256
+#define GUARDED_MOST 128
 static uint32_t reads; /* so far, and the number of the last: they count from 1 */
 static uint32_t due;   /* the next event */
 static bool strayed;   /* a read left what is reserved for the image */
