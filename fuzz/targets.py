@@ -28,10 +28,14 @@ class Planted:
 class Target:
     name: str
     planted: Planted
+    reasons: tuple  # outcomes that fuzzing it must reach
     harness: tuple = ()  # sources in fuzz/ beside targets/NAME.c and driver.c: no fuzzer watches their branches
     core_flags: tuple = ()  # for the core's sources
     mutator: str | None = None  # source of its AFL++ custom mutator
     dictionary: str | None = None
+
+    def program(self, variant):
+        return BUILD / self.name / variant
 
     @property
     def source(self):
@@ -53,10 +57,11 @@ TARGETS = {
             "walk",
             Planted(
                 "core/walk.c",
-                "if (end > cursor->frame_high)\n        return SPPROF_PROGRESS;",
-                "if (end > cursor->chunk_high)\n        return SPPROF_PROGRESS;",
-                "frames on the data stack may overlap and turn round",
+                "if (frame + walk->layout->frame.size > cursor->frame_high)",
+                "if (frame + walk->layout->frame.size > cursor->frame_high + 8)",
+                "frames on the data stack may overlap by a word",
             ),
+            reasons=REASONS[: REASONS.index("ring_full")],
             harness=("fields.c", "image.c", "oracle.c"),
             mutator="mutator.c",
             dictionary="walk.dict",
@@ -69,6 +74,7 @@ TARGETS = {
                 "offset > size",
                 "a field may begin at the end of its structure",
             ),
+            reasons=(),
             harness=("fields.c",),
             dictionary="layout.dict",
         ),
@@ -86,6 +92,7 @@ TARGETS = {
                 "        *word_at(ring, head + 1 + i) = record[i];\n",
                 "a record is announced before it is written",
             ),
+            reasons=("captured", "no_thread_state", "ring_full", "busy"),
             core_flags=("-include", "fuzz/interleave.h"),
         ),
     )

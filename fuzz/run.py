@@ -1,0 +1,454 @@
+#!/usr/bin/env python3
+"""Fuzzes the core: every target with AFL++ on all cores, then a short run on a copy with a planted bug, then a table.
+
+Run by `ninja fuzz`, which builds what it needs. What is found is kept in build/fuzz/TARGET/corpus, from which the next
+run goes on; interrupting loses nothing. Fails on a crash, a hang, an outcome that was not reached, a stability under
+100 %, a planted bug that was not found, or where nothing was executed. A finding is minimised and saved in
+fuzz/regressions/TARGET.
+
+Environment:
+  FUZZ_SECONDS=n      for each target (default 60)
+  FUZZ_TARGETS=names  only these, with a comma or a space between them
+"""
+
+import argparse
+import hashlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import afl
+from targets import BUILD, REASONS, RESULTS, ROOT, TARGETS
+
+FINDINGS_MOST = 5  # of one target that are minimised; the others stay where they are
+CONTROL_SECONDS = 60  # in which a planted bug must be found, or FUZZ_SECONDS where that is less
+
+
+@dataclass
+class Result:
+    target: object
+    instances: list = field(default_factory=list)
+    seconds: float = 0
+    reasons: tuple = ()
+    findings: list = field(default_factory=list)
+    problems: list = field(default_factory=list)
+    control: dict | None = None  # None: not run
+    corpus: int = 0
+
+    def number(self, name, variant=None):
+        return sum(
+            float(instance.stats().get(name, 0))
+            for instance in self.instances
+            if variant in (None, instance.variant)
+        )
+
+    def rate(self, variant):
+        """Executions a second of one core."""
+        chosen = [instance for instance in self.instances if instance.variant == variant]
+        return self.number("execs_per_sec", variant) / len(chosen) if chosen else 0
+
+    @property
+    def execs(self):
+        return int(self.number("execs_done"))
+
+    @property
+    def stability(self):
+        found = [instance.stats().get("stability", "") for instance in self.instances]
+        values = [float(text.rstrip("%")) for text in found if text]
+        return min(values, default=0.0)
+
+    def files(self, kind):
+        return [path for instance in self.instances for path in instance.files(kind)]
+
+    def edges(self):
+        main = self.instances[0].stats() if self.instances else {}
+        return int(main.get("edges_found", 0)), int(main.get("total_edges", 0))
+
+
+def say(text):
+    print(text, flush=True)
+
+
+class Progress:
+    """One line a second, written over the one before on a terminal."""
+
+    def __init__(self, label, instances, seconds):
+        self.label, self.instances, self.seconds, self.last = label, instances, seconds, -1
+
+    def __call__(self, elapsed):
+        if int(elapsed) == self.last:
+            return
+        self.last = int(elapsed)
+        queue = sum(len(instance.files("queue")) for instance in self.instances)
+        crashes = sum(len(instance.files("crashes")) for instance in self.instances)
+        line = f"{self.label}: {self.last:4} of {self.seconds:.0f} s, {queue} inputs, {crashes} crashes"
+        if sys.stdout.isatty():
+            print(f"\r\033[K{line}", end="", flush=True)
+        else:
+            say(line)
+
+    def done(self):
+        if sys.stdout.isatty():
+            print("\r\033[K", end="", flush=True)
+
+
+# --- the corpus --------------------------------------------------------------------------------------------
+
+
+def digest(path):
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+
+
+def keep_queue(target):
+    """Takes what a run has found, finished or not, into the corpus that is kept."""
+    corpus = afl.folder_of(target, "corpus")
+    corpus.mkdir(parents=True, exist_ok=True)
+    known = {path.name for path in corpus.iterdir()}
+    for path in sorted(afl.folder_of(target, "run").glob("*/queue/id*")):
+        name = digest(path)
+        if name not in known:
+            known.add(name)
+            new = corpus / f".{name}.new"
+            shutil.copyfile(path, new)
+            new.rename(corpus / name)
+    return len(known)
+
+
+def gather_seeds(target, *folders):
+    """A folder with a copy of every input of these, by its contents."""
+    seeds = afl.folder_of(target, "seeds")
+    shutil.rmtree(seeds, ignore_errors=True)
+    seeds.mkdir(parents=True)
+    for folder in folders:
+        for path in sorted(folder.glob("*")):
+            if path.is_file() and not path.name.startswith("."):
+                shutil.copyfile(path, seeds / digest(path))
+    if not any(seeds.iterdir()):
+        raise SystemExit(f"fuzz: {target.name} has no seeds; they belong into {target.corpus.relative_to(ROOT)}")
+    return seeds
+
+
+# --- replays and findings -------------------------------------------------------------------------------------
+
+
+def replay(target, *paths, variant="replay"):
+    """(output, status) of trying these under the sanitizers."""
+    done = subprocess.run(
+        [target.program(variant), *paths], stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace"
+    )
+    return done.stdout + done.stderr, done.returncode
+
+
+def first_complaint(output):
+    lines = [line.strip() for line in output.splitlines()]
+    telling = [line for line in lines if "runtime error" in line or "ERROR: " in line]
+    telling += [line for line in lines if line.startswith("fuzz: ") and "repeat with" not in line]
+    return telling[0] if telling else (lines[-1] if lines else "said nothing")
+
+
+def reasons_reached(target, folder):
+    output, status = replay(target, folder, variant="plain")
+    last = output.strip().splitlines()[-1] if output.strip() else ""
+    if status != 0 or "reached:" not in last:
+        return ()
+    words = last.partition("reached:")[2].split()
+    return tuple(name for name in REASONS if name in words)
+
+
+def minimise(target, path, out):
+    """The smallest input that fails alike; the input itself where AFL++ cannot say. False where it does not fail any more."""
+    command = ["afl-tmin", "-t", "2000", "-i", path, "-o", out, "--", target.program("afl-asan")]
+    more = {"AFL_TMIN_EXACT": "0"}
+    done = subprocess.run(
+        [str(part) for part in command], env=afl.environment(target, **more), stdin=subprocess.DEVNULL,
+        capture_output=True, timeout=120,
+    )  # fmt: skip
+    if done.returncode != 0 or not out.exists() or replay(target, out)[1] == 0:
+        shutil.copyfile(path, out)
+
+
+def save_finding(target, path, kind):
+    """Puts a minimised copy among the regressions; returns its place and what it shows."""
+    new = afl.folder_of(target, "finding.new")
+    try:
+        minimise(target, path, new) if kind == "crash" else shutil.copyfile(path, new)
+    except subprocess.TimeoutExpired:
+        shutil.copyfile(path, new)
+    target.regressions.mkdir(parents=True, exist_ok=True)
+    saved = target.regressions / f"{kind}-{digest(new)[:12]}"
+    new.replace(saved)
+    output, _ = replay(target, saved) if kind == "crash" else ("takes longer than 2 s", 1)
+    return {"kind": kind, "file": str(saved.relative_to(ROOT)), "shows": first_complaint(output)}
+
+
+def collect_findings(result):
+    shown = set()
+    for kind, folder in (("crash", "crashes"), ("hang", "hangs")):
+        for path in result.files(folder):
+            if len(result.findings) == FINDINGS_MOST:
+                return
+            complaint = first_complaint(replay(result.target, path)[0]) if kind == "crash" else str(path)
+            if complaint in shown:
+                continue
+            shown.add(complaint)
+            result.findings.append(save_finding(result.target, path, kind))
+
+
+def check_known_inputs(result):
+    """Every input that is kept must pass before new ones are looked for."""
+    target = result.target
+    for folder in (target.corpus, target.regressions, afl.folder_of(target, "corpus")):
+        if not folder.exists() or not any(folder.iterdir()):
+            continue
+        output, status = replay(target, folder)
+        if status != 0:
+            begun = [line.partition(":")[0] for line in output.splitlines() if line.startswith(str(folder))]
+            path = Path(begun[-1]) if begun else folder
+            result.problems.append(f"{path.relative_to(ROOT)} fails: {first_complaint(output)}")
+            result.findings.append(
+                {"kind": "crash", "file": str(path.relative_to(ROOT)), "shows": first_complaint(output)}
+            )
+
+
+# --- one target -------------------------------------------------------------------------------------------------
+
+
+def instances_of(target, folder):
+    """A plain main instance, one with the sanitizers, and plain ones for every further core."""
+    cores = len(os.sched_getaffinity(0))
+    extra = [afl.Instance(target, "afl", folder, "-S", f"plain{number}") for number in range(2, cores)]
+    return [
+        afl.Instance(target, "afl", folder, "-M", "main"),
+        afl.Instance(target, "afl-asan", folder, "-S", "sanitized"),
+        *extra,
+    ]
+
+
+def fuzz(result, seconds):
+    target, folder = result.target, afl.folder_of(result.target, "run")
+    keep_queue(target)
+    shutil.rmtree(folder, ignore_errors=True)
+    check_known_inputs(result)
+    seeds = gather_seeds(target, target.corpus, target.regressions, afl.folder_of(target, "corpus"))
+    result.instances = instances_of(target, folder)
+    progress = Progress(target.name, result.instances, seconds)
+    try:
+        for instance in result.instances:
+            instance.start(seeds, seconds)
+        result.seconds = afl.run(result.instances, seconds, progress)
+    finally:
+        progress.done()
+        for instance in result.instances:
+            instance.ask_to_end()
+            instance.wait_for_end()
+        result.corpus = keep_queue(target)
+        result.reasons = reasons_reached(target, afl.folder_of(target, "corpus"))
+    for instance in result.instances:
+        if instance.child.returncode not in (0, None):
+            result.problems.append(f"afl-fuzz {instance.name} ended with {instance.child.returncode}:\n{instance.log_end()}")
+    collect_findings(result)
+
+
+def run_control(result, seconds):
+    """Fuzzes a copy of the core with the planted bug, from the seeds alone, until it is found."""
+    target, folder = result.target, afl.folder_of(result.target, "control")
+    shutil.rmtree(folder, ignore_errors=True)
+    seeds = gather_seeds(target, target.corpus)
+    instance = afl.Instance(target, "planted", folder, "-M", "planted")
+    progress = Progress(f"{target.name}, planted bug", [instance], seconds)
+    try:
+        instance.start(seeds, seconds, AFL_BENCH_UNTIL_CRASH="1")
+        took = afl.run([instance], seconds, progress, until=lambda: bool(instance.files("crashes")))
+    finally:
+        progress.done()
+        instance.ask_to_end()
+        instance.wait_for_end()
+    result.control = {
+        "found": bool(instance.files("crashes")),
+        "seconds": round(took, 1),
+        "execs": int(instance.stats().get("execs_done", 0)),
+        "bug": target.planted.why,
+    }
+
+
+def judge(result):
+    problems = result.problems
+    if result.execs == 0:
+        problems.append("nothing was executed")
+    if result.files("crashes"):
+        problems.append(f"{len(result.files('crashes'))} crashes")
+    if result.files("hangs"):
+        problems.append(f"{len(result.files('hangs'))} hangs")
+    if result.execs and result.stability < 100:
+        problems.append(f"stability {result.stability:.2f} %: what an input does depends on more than itself")
+    missing = unreached(result)
+    if missing:
+        problems.append(f"not reached: {' '.join(missing)}")
+    if result.control and not result.control["found"]:
+        problems.append(f"its planted bug was not found in {result.control['seconds']} s: {result.control['bug']}")
+    return problems
+
+
+def unreached(result):
+    return [name for name in result.target.reasons if name not in result.reasons]
+
+
+# --- tables --------------------------------------------------------------------------------------------------------
+
+HEAD = (
+    f"{'target':9} {'seconds':>7} {'executions':>12} {'exec/s':>8} {'ASan':>8} {'edges':>11} {'stability':>9} {'corpus':>6}"
+    f" {'crashes':>7} {'hangs':>5}  control"
+)
+LEGEND = """
+exec/s, ASan:  of one instance without and with the sanitizers; every instance shares a core with what else runs
+edges:         of the core's, found and in the program; the program holds all of the core
+control:       a copy of the core with a planted bug, and how long it took to find it"""
+
+
+def row(result):
+    found, total = result.edges()
+    control = "not run"
+    if result.control:
+        control = ("found in" if result.control["found"] else "NOT FOUND in") + f" {result.control['seconds']:.0f} s"
+    return (
+        f"{result.target.name:9} {result.seconds:>7.0f} {result.execs:>12,} {result.rate('afl'):>8,.0f}"
+        f" {result.rate('afl-asan'):>8,.0f} {f'{found}/{total}':>11} {result.stability:>8.2f}% {result.corpus:>6}"
+        f" {len(result.files('crashes')):>7} {len(result.files('hangs')):>5}  {control}"
+    )
+
+
+def print_table(results):
+    say(f"\n{HEAD}")
+    for result in results:
+        say(row(result))
+    say(LEGEND)
+    say("")
+    for name in REASONS:
+        reached = [result.target.name for result in results if name in result.reasons]
+        asked = any(name in result.target.reasons for result in results)
+        say(f"{name:16} {' '.join(reached) if reached else 'NOT REACHED' if asked else 'not asked of these targets'}")
+
+
+def summary(results, interrupted):
+    reached = {name for result in results for name in result.reasons}
+    asked = {name for result in results for name in result.target.reasons}
+    return {
+        "targets": {
+            result.target.name: {
+                "execs": result.execs,
+                "execs_per_s": result.rate("afl"),
+                "execs_per_s_asan": result.rate("afl-asan"),
+                "stability": result.stability,
+                "edges": result.edges()[0],
+                "edges_total": result.edges()[1],
+                "corpus": result.corpus,
+                "crashes": len(result.files("crashes")),
+                "hangs": len(result.files("hangs")),
+                "seconds": round(result.seconds, 1),
+                "reasons": list(result.reasons),
+                "findings": result.findings,
+                "problems": result.problems,
+            }
+            for result in results
+        },
+        "reasons_unreached": [name for name in REASONS if name in asked - reached],
+        "controls": {result.target.name: result.control for result in results if result.control},
+        "interrupted": interrupted,
+    }
+
+
+def write_whole(path, value):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    new = path.with_name(path.name + ".new")
+    new.write_text(json.dumps(value, indent=1) + "\n")
+    os.replace(new, path)
+
+
+# --- the run -------------------------------------------------------------------------------------------------------
+
+
+def read_seconds(usual=60):
+    text = os.environ.get("FUZZ_SECONDS") or str(usual)
+    try:
+        seconds = int(text)
+    except ValueError:
+        seconds = 0
+    if not 1 <= seconds <= 10_000_000:
+        raise SystemExit(f"fuzz: FUZZ_SECONDS is '{text}'; set it to a whole number of seconds")
+    return seconds
+
+
+def read_targets():
+    names = os.environ.get("FUZZ_TARGETS", "").replace(",", " ").split() or list(TARGETS)
+    unknown = [name for name in names if name not in TARGETS]
+    if unknown:
+        raise SystemExit(f"fuzz: FUZZ_TARGETS names '{unknown[0]}'; there are: {' '.join(TARGETS)}")
+    return [TARGETS[name] for name in dict.fromkeys(names)]
+
+
+def check_built(targets):
+    for target in targets:
+        for variant in ("afl", "afl-asan", "planted", "replay", "plain"):
+            if not target.program(variant).exists():
+                raise SystemExit(f"fuzz: {target.name} is not built for {variant}; build it with: ninja fuzz-binaries")
+
+
+def repeat_command():
+    chosen = [f"{name}='{os.environ[name]}'" for name in ("FUZZ_SECONDS", "FUZZ_TARGETS") if os.environ.get(name)]
+    return " ".join([*chosen, "ninja fuzz"])
+
+
+def conclude(results, interrupted, wanted):
+    failed = False
+    for result in results:
+        for text in judge(result) if not interrupted or result.execs else result.problems:
+            # An interrupted run has not had the time to reach everything.
+            if interrupted and not (result.files("crashes") or result.files("hangs")):
+                continue
+            failed = True
+            say(f"FAILED {result.target.name}: {text}")
+        for finding in result.findings:
+            say(f"finding: {finding['shows']}\n  repeat it with: fuzz/replay {result.target.name} {finding['file']}")
+    if interrupted:
+        say(f"interrupted after {len(results)} of {wanted} targets; what was found is kept in {BUILD.relative_to(ROOT)}")
+    if failed or interrupted:
+        say(f"to repeat: {repeat_command()}")
+    return 1 if failed else 130 if interrupted else 0
+
+
+def parse():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--json", type=Path, default=RESULTS / "fuzz.json", metavar="FILE")
+    return parser.parse_args()
+
+
+def main():
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    options = parse()
+    seconds, targets = read_seconds(), read_targets()
+    check_built(targets)
+    results, interrupted = [], False
+    began = time.monotonic()
+    try:
+        for target in targets:
+            results.append(Result(target))
+            fuzz(results[-1], seconds)
+            run_control(results[-1], min(seconds, CONTROL_SECONDS))
+    except KeyboardInterrupt:
+        interrupted = True
+    print_table(results)
+    status = conclude(results, interrupted, len(targets))
+    write_whole(options.json, summary(results, interrupted))
+    if status == 0:
+        say(f"\nfuzz: {sum(result.execs for result in results):,} executions in {time.monotonic() - began:.0f} s, nothing found")
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())
