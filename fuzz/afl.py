@@ -21,6 +21,7 @@ ENVIRONMENT = {
     "AFL_SKIP_CRASHES": "1",  # of seeds: those are told apart by replaying them first
     "AFL_NO_CRASH_README": "1",
     "AFL_IMPORT_FIRST": "1",
+    "AFL_ALLOW_TMP": "1",  # afl-cmin refuses to work below /tmp, where a checkout may well be
     "AFL_I_DONT_CARE_ABOUT_MISSING_CRASHES": "1",
 }
 

@@ -1,9 +1,11 @@
 #!/usr/bin/env python3
 """fuzz/build.py VARIANT TARGET OUT: builds one target. Run by ninja (targets fuzz-binaries and fuzz-replay).
+fuzz/build.py --list: each target, the harness that it takes, with commas between, and the core's further flags.
 
 VARIANT  afl        for AFL++, without sanitizers
          afl-asan   for AFL++, with AddressSanitizer and UBSan
          planted    for AFL++, with the target's planted bug: the control that must be found
+         planted-replay  the same, for files and folders
          libfuzzer  for libFuzzer, with AddressSanitizer and UBSan
          replay     for files and folders, with AddressSanitizer and UBSan
          plain      for files and folders, without sanitizers
@@ -28,6 +30,7 @@ VARIANTS = {
     "afl": ("afl-clang-fast", ("-DFUZZ_AFL",), ()),
     "afl-asan": ("afl-clang-fast", ("-DFUZZ_AFL", *SANITIZERS), ()),
     "planted": ("afl-clang-fast", ("-DFUZZ_AFL",), ()),
+    "planted-replay": ("clang", SANITIZERS, ()),
     "libfuzzer": ("clang", ("-DFUZZ_LIBFUZZER", *SANITIZERS), ("-fsanitize=fuzzer-no-link",)),
     "replay": ("clang", SANITIZERS, ()),
     "plain": ("clang", (), ()),
@@ -84,7 +87,7 @@ def build(variant, target, out):
     plain = "clang" if compiler == "afl-clang-fast" else compiler
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".build-", dir=out.parent) as folder:
-        core, include = (core_sources(), []) if variant != "planted" else with_planted_bug(target, folder)
+        core, include = (core_sources(), []) if not variant.startswith("planted") else with_planted_bug(target, folder)
         depfiles = []
         harness = [target.source, *(FUZZ / name for name in target.harness)]
         objects = compile_all(plain, flags, harness, folder, depfiles)
@@ -96,7 +99,15 @@ def build(variant, target, out):
         write_depfile(out, depfiles, str(folder))
 
 
+def print_list():
+    for target in TARGETS.values():
+        harness = [str((FUZZ / name).relative_to(ROOT)) for name in target.harness]
+        print(target.name, ",".join(harness) or ",", *target.core_flags)
+
+
 def main(arguments):
+    if arguments == ["--list"]:
+        return print_list()
     if len(arguments) != 3 or arguments[0] not in VARIANTS or arguments[1] not in TARGETS:
         raise SystemExit(f"{__doc__}\ntargets: {' '.join(TARGETS)}")
     build(arguments[0], TARGETS[arguments[1]], Path(arguments[2]).resolve())

@@ -365,7 +365,7 @@ static void change_header(struct mutator *m) {
 
 /* --- the list ------------------------------------------------------------------------------------------------ */
 
-/* The outcome of a sound stack that it can lead to, and for which it is there; NULL: it makes sound stacks of others. */
+/* The outcome of a sound stack that it can lead to, and for which it is there; NULL: there is no single one. */
 static const struct corruption {
     const char *name, *reason;
     void (*apply)(struct mutator *m);
@@ -386,14 +386,14 @@ static const struct corruption {
     {"entry_frame_elsewhere", "owner", entry_frame_elsewhere},
     {"turn_round", "progress", turn_round},
     {"overlap", "progress", overlap},
-    {"generator_hop", "bounds", generator_hop},
+    {"generator_hop", "cycle", generator_hop},
     {"truncate_chunk", "bounds", truncate_chunk},
     {"lose_chunk", "bounds", lose_chunk},
     {"stale_code_range", "code_range", stale_code_range},
     {"swap_mid_walk", "torn", swap_mid_walk},
     {"pop_mid_walk", "torn", pop_mid_walk},
     {"there_and_back", "torn", there_and_back},
-    {"code_dies", "torn", code_dies},
+    {"code_dies", NULL, code_dies},
     {"lose_root", "incomplete", lose_root},
     {"leave_thread", "detached", leave_thread},
     {"no_state", "no_thread_state", no_state},

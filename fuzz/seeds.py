@@ -69,7 +69,9 @@ def walk_seeds():
     yield "code_range", header() + USUAL + write(AT_FRAME, INSTR_PTR, OF_OLD, 128)
     torn = write(AT_FRAME, EXECUTABLE, OF_CODE, beside(2), after=40, which=1)
     yield "torn", header(look=TWICE) + USUAL + torn
-    yield "torn-death", header(look=OBSERVE) + USUAL + b"".join(record(DEATH, b=20 * i) for i in range(1, 220))
+    # A code object dies in each of the observer's 64 attempts at a short stack, which reads some 35 words in each.
+    deaths = b"".join(record(DEATH, b=30 * i) for i in range(1, 90))
+    yield "torn-death", header(look=OBSERVE) + record(ENTER) + record(CALL) + deaths
     yield "incomplete", header() + USUAL + write(AT_FRAME, PREVIOUS, OF_NOTHING, 0)
     yield "detached", header() + USUAL + write(AT_THREAD, NATIVE_ID, OF_OLD, 1)
     yield "no_thread_state", header(flags=NO_STATE) + USUAL
