@@ -60,7 +60,7 @@ void image_map(void) {
 }
 
 static bool is_there(uint64_t address, unsigned size) {
-    static const uint64_t parts[][2] = {{HEAP, PROTECTED}, {DATA, ABSENT}, {STACK, STACK_END}};
+    static const uint64_t parts[][2] = {{HEAP, PROTECTED}, {STACK, STACK_END}, {DATA, DATA_END}};
     for (int i = 0; i < 3; i++)
         if (address >= parts[i][0] && address < parts[i][1] && parts[i][1] - address >= size)
             return true;
@@ -204,7 +204,7 @@ static void enter(const struct record *record) {
 }
 
 static void begin_chunk(uint32_t size) {
-    if (made.data_top + size > ABSENT)
+    if (made.data_top + size > DATA_END)
         return;
     uint64_t chunk = made.data_top;
     image_write(chunk + CHUNK_PREVIOUS, 8, object(&made.chunks, 0));

@@ -46,14 +46,15 @@ enum origin { OF_NOTHING, OF_FRAME, OF_CODE, OF_CHUNK, OF_ARENA, OF_PROTECTED, O
 #define ARENA_RESERVED (UINT64_C(40) << 30)
 #define PAGE 4096u
 enum { HEAP_PAGES = 16, DATA_PAGES = 8, STACK_PAGES = 4 };
-/* heap | protected | data stack | absent | C stack | protected for ever */
+/* heap | protected | C stack | absent | data stack | protected for ever: so there are frames below the C stack and above */
 #define HEAP ARENA
 #define PROTECTED (HEAP + HEAP_PAGES * PAGE)
-#define DATA (PROTECTED + PAGE)
-#define ABSENT (DATA + DATA_PAGES * PAGE)
-#define STACK (ABSENT + PAGE)
+#define STACK (PROTECTED + PAGE)
 #define STACK_END (STACK + STACK_PAGES * PAGE)
-#define ARENA_END STACK_END
+#define ABSENT STACK_END
+#define DATA (ABSENT + PAGE)
+#define DATA_END (DATA + DATA_PAGES * PAGE)
+#define ARENA_END DATA_END
 
 #define IMAGE_TID 4711
 /* Where the interpreter's own frames stand. */

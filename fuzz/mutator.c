@@ -228,7 +228,7 @@ static void lose_chunk(struct mutator *m) {
 
 static void stale_code_range(struct mutator *m) {
     uint32_t frame = a_frame(m);
-    switch (below(m, 5)) {
+    switch (below(m, 6)) {
     case 0:
         put(m, frame_word(frame, INSTR_PTR), OF_OLD, 2 * 64, moment(m));
         break;
@@ -241,6 +241,10 @@ static void stale_code_range(struct mutator *m) {
     case 3:
         put(m, frame_word(frame, TLBC_INDEX), OF_NOTHING, below(m, 2) ? below(m, 6) : UINT32_MAX - below(m, 4),
             moment(m));
+        break;
+    case 4: /* a copy that is not there, and an instruction that would lie in it */
+        put(m, (struct word){AT_ARRAY, below(m, 3), 1 + below(m, 4)}, OF_NOTHING, 0, 0);
+        put(m, frame_word(frame, INSTR_PTR), OF_NOTHING, 2 * below(m, 8), 0);
         break;
     default:
         put(m, (struct word){AT_ARRAY, below(m, 3), below(m, 5)}, OF_NOTHING, below(m, 6), moment(m));

@@ -57,6 +57,9 @@ def walk_seeds():
     yield "captured-empty", header()
     # The innermost frame runs on between the looks: nothing is torn. The first look at it reads 60 words or so.
     yield "captured-running", header(look=TWICE) + USUAL + write(AT_FRAME, INSTR_PTR, OF_OLD, 2, after=45)
+    # Detached at the first look, attached at the second.
+    attached = write(AT_THREAD, STATUS, OF_NOTHING, 3) + write(AT_THREAD, STATUS, OF_NOTHING, 19, after=10)
+    yield "captured-attached_between", header(look=TWICE) + record(ENTER) + record(CALL) + attached
     yield "bounds", header() + USUAL + write(AT_FRAME, PREVIOUS, OF_NOTHING, 0xFFFF_8000_0000_0000)
     yield "alignment", header() + USUAL + write(AT_FRAME, PREVIOUS, OF_OLD, 4)
     yield "type", header() + USUAL + write(AT_CODE, TYPE, OF_OLD, 16, which=1)
@@ -66,6 +69,10 @@ def walk_seeds():
     yield "cycle", header() + generators + write(AT_FRAME, PREVIOUS, OF_FRAME, beside(0), which=4)
     yield "fault-protected", header() + USUAL + write(AT_FRAME, EXECUTABLE, OF_PROTECTED, 64)
     yield "fault-absent", header() + USUAL + write(AT_FRAME, PREVIOUS, OF_ABSENT, 8)
+    no_copy = write(AT_ARRAY, 1, OF_NOTHING, 0) + write(AT_FRAME, INSTR_PTR, OF_NOTHING, 4)
+    yield "code_range-no_copy", header() + record(CODE, 0, 20, 5) + record(ENTER) + record(CALL, 0, 3) + no_copy
+    # A function's frame that says it is the interpreter's: it lies above the C stack.
+    yield "bounds-above_the_c_stack", header() + USUAL + write(AT_FRAME, OWNER, OF_NOTHING, 3)
     yield "code_range", header() + USUAL + write(AT_FRAME, INSTR_PTR, OF_OLD, 128)
     torn = write(AT_FRAME, EXECUTABLE, OF_CODE, beside(2), after=40, which=1)
     yield "torn", header(look=TWICE) + USUAL + torn
