@@ -16,21 +16,27 @@ from pathlib import Path
 import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
+sys.path.append(str(Path(__file__).resolve().parent.parent))  # for the reference models: `import model`
 
 import support
 
 try:
-    from hypothesis import settings
-except ImportError:  # the tests that need it say so themselves
-    pass
-else:
-    # How long an example takes decides nothing, and the same checkout tries the same examples.
-    settings.register_profile("spprof", deadline=None, derandomize=True, print_blob=True)
-    settings.load_profile("spprof")
+    import profiles
+except ImportError:  # without Hypothesis; the tests that need it say so themselves
+    profiles = None
 
 FREE_THREADED = ("3.13t", "3.14t")
 FREE_THREADED_ALL = (*FREE_THREADED, "3.15t")
 EVERY = ("3.13", "3.13t", "3.14", "3.14t", "3.15t")
+
+
+def pytest_configure():
+    if profiles is None:
+        return
+    try:
+        profiles.load()
+    except ValueError as error:
+        raise pytest.UsageError(str(error)) from None
 
 
 def provided(function, *arguments):

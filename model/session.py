@@ -1,0 +1,223 @@
+"""A session: which tick becomes whose sample or which reason, from start to stop, over births, deaths and forks.
+
+The rules
+1.  One session at a time: a second start is EBUSY, a stop without a session ESRCH. A configuration that cannot be is
+    EINVAL and changes nothing.
+2.  At the start the thread that the caller named is admitted first, then the interpreter's others, newest first; later,
+    at each look, those that were born since. Threads are numbered from 0 as they are admitted.
+3.  A thread that is admitted gets the first slot that is free. A slot is free where it belongs to no thread and no
+    sample waits in its ring.
+4.  A slot has a generation, which moves on when its thread is let go, and for every slot when the session ends. A
+    timer's signal carries slot and generation: its seat.
+5.  A tick whose seat is current is walked (walker.py), and counted for that slot (counters.py). A stack goes into the
+    slot's ring (ring.py); where that has no room the tick is `ring_full`.
+6.  A tick of another generation belongs to no thread: `no_thread_state` during a session, `busy` without one. A tick
+    of a slot that was never made is `no_thread_state`.
+7.  A sample says how many code objects had died before its walk.
+8.  With a sink the session hands its samples over by itself, all of them by the end of the stop; to drain it is EBUSY.
+    Without one they wait for a drain, oldest first within a slot, slot by slot, until the next start.
+9.  The counters are those since the last start. A stop freezes them.
+10. A forked child has the calling thread alone, no session, no samples, counters of 0, and can start a session of its
+    own. The parent's goes on.
+"""
+
+from dataclasses import dataclass, field
+
+from model.counters import Counters
+from model.ring import Ring
+
+OK, EBUSY, EINVAL, ESRCH = "ok", "EBUSY", "EINVAL", "ESRCH"
+
+HEAD_WORDS, FRAME_WORDS = 5, 2  # of a sample in a ring
+
+
+def words_of(depth):
+    return HEAD_WORDS + FRAME_WORDS * depth
+
+
+@dataclass(frozen=True)
+class Config:
+    interval: int  # nanoseconds
+    max_depth: int = 0  # 0: 1024
+    ring_bytes: int = 0  # 0: 65536, or what four of the deepest stacks need
+    has_sink: bool = False
+
+    @property
+    def depth(self):
+        return self.max_depth or 1024
+
+    @property
+    def longest(self):
+        """Bytes of the deepest stack in a ring, with the word for its length."""
+        return 8 * (1 + words_of(self.depth))
+
+    @property
+    def ring(self):
+        size = self.ring_bytes or 65536
+        while not self.ring_bytes and size < 4 * self.longest:
+            size *= 2
+        return size
+
+    @property
+    def is_sound(self):
+        return (
+            100_000 <= self.interval <= 10_000_000_000
+            and self.depth <= 4096
+            and 4096 <= self.ring <= 1 << 24
+            and self.ring.bit_count() == 1
+            and self.ring >= self.longest
+        )
+
+
+@dataclass(frozen=True)
+class Sample:
+    thread: int  # its number in the session
+    tid: int
+    weight: int
+    generation: int  # deaths of code objects before the walk
+    detached: bool
+    truncated: bool
+    frames: tuple
+
+
+@dataclass
+class Slot:
+    generation: int
+    tid: int | None = None  # of the thread that it belongs to
+    number: int | None = None  # of that thread, or of the last one
+    ring: Ring | None = None  # of words; each record's sample is kept in `samples`
+    samples: list = field(default_factory=list)
+
+    @property
+    def is_free(self):
+        return self.tid is None and not self.samples
+
+
+class Session:
+    """`generations`: of the slots that there are already. `threads`: the interpreter's, newest first, by tid."""
+
+    def __init__(self, generations=(), threads=(), deaths=0):
+        self.slots = [Slot(generation) for generation in generations]
+        self.threads = list(threads)
+        self.deaths = deaths
+        self.config = None  # of the session that is active
+        self.waiting = False  # stopped, with samples that nobody drained
+        self.admitted = []  # tids by number
+        self.counters = Counters()  # frozen by a stop
+        self.delivered = []  # to the sink
+
+    @property
+    def active(self):
+        return self.config is not None
+
+    # --- start and stop ---
+
+    def start(self, config, caller):
+        if self.active:
+            return EBUSY
+        if not config.is_sound:
+            return EINVAL
+        for slot in self.slots:
+            slot.tid, slot.ring, slot.samples = None, None, []
+        self.config, self.waiting = config, False
+        self.counters, self.admitted, self.delivered = Counters(), [], []
+        self.admit(caller)
+        self.look()
+        return OK
+
+    def stop(self):
+        if not self.active:
+            return ESRCH
+        for slot in self.slots:
+            slot.tid = None
+            slot.generation += 1
+        self.waiting = not self.config.has_sink
+        self.config = None
+        return OK
+
+    # --- threads ---
+
+    def admit(self, tid):
+        slot = next((slot for slot in self.slots if slot.is_free), None)
+        if slot is None:
+            slot = Slot(generation=0)
+            self.slots.append(slot)
+        slot.tid, slot.number = tid, len(self.admitted)
+        slot.ring = Ring(self.config.ring // 8)
+        self.admitted.append(tid)
+
+    def look(self):
+        """New threads get slots, then threads that are gone lose theirs."""
+        for tid in self.threads:
+            if all(slot.tid != tid for slot in self.slots):
+                self.admit(tid)
+        for slot in self.slots:
+            if slot.tid is not None and slot.tid not in self.threads:
+                slot.tid = None
+                slot.generation += 1
+
+    def seat_of(self, tid):
+        """What the signals of the thread's timer carry."""
+        number = next(number for number, slot in enumerate(self.slots) if slot.tid == tid)
+        return number, self.slots[number].generation & 0xFFFF
+
+    # --- ticks ---
+
+    def tick(self, seat, weight, walk, unguarded=False):
+        """A signal from a timer. `walk()` gives the verdict on the stack of the thread that the slot belongs to. The
+        tick's outcome, which is counted only while a session is active."""
+        number, generation = seat
+        if number >= len(self.slots):
+            return self.stray(weight, "no_thread_state")
+        slot = self.slots[number]
+        if not self.active:
+            return self.stray(weight, "busy")
+        if slot.generation & 0xFFFF != generation:
+            return self.stray(weight, "no_thread_state")
+        verdict = walk()
+        outcome = verdict.outcome
+        if outcome == "captured":
+            outcome = self.keep(slot, weight, verdict)
+        self.counters.tick(weight, outcome, unguarded)
+        return outcome
+
+    def stray(self, weight, outcome):
+        if self.active:
+            self.counters.stray(weight, outcome)
+        return outcome
+
+    def keep(self, slot, weight, verdict):
+        sample = Sample(
+            slot.number, slot.tid, weight, self.deaths, verdict.detached, verdict.truncated, verdict.frames
+        )
+        if self.config.has_sink:
+            self.delivered.append(sample)
+            return "captured"
+        if not slot.ring.push([0] * words_of(len(verdict.frames))):
+            return "ring_full"
+        slot.samples.append(sample)
+        return "captured"
+
+    def code_died(self):
+        self.deaths += 1
+        return self.deaths
+
+    # --- samples ---
+
+    def drain(self):
+        """The samples that waited, or EBUSY."""
+        if self.active and self.config.has_sink:
+            return EBUSY
+        drained = []
+        for slot in self.slots:
+            drained += slot.samples
+            slot.samples = []
+            if slot.ring is not None:
+                slot.ring = Ring(slot.ring.capacity)
+        return drained
+
+    # --- fork ---
+
+    def child(self, tid):
+        """What a forked child begins with, whose one thread has that tid."""
+        return Session([slot.generation + 1 for slot in self.slots], [tid], self.deaths)
