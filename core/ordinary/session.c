@@ -280,6 +280,7 @@ static void after_fork_in_child(void) {
     atomic_write(active_write, &sampler.active, false);
     threads_forget();
     stack_note_caller();
+    session.config = (struct spprof_config){0};
     session.waiting = false;
     session.last = (struct spprof_stats){0};
     pthread_mutex_init(&session.work, NULL);

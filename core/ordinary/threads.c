@@ -352,6 +352,7 @@ void threads_forget(void) {
         memset(&tenant->slot->counters, 0, sizeof(struct counters));
     }
     threads_release();
+    atomic_write(counter_outcome, &registry.discovered, 0);
 }
 
 void threads_count(struct spprof_stats *stats) {
