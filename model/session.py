@@ -14,8 +14,8 @@ The rules
 6.  A tick of another generation belongs to no thread: `no_thread_state` during a session, `busy` without one. A tick
     of a slot that was never made is `no_thread_state`.
 7.  A sample says how many code objects had died before its walk.
-8.  With a sink the session hands its samples over by itself, all of them by the end of the stop; to drain it is EBUSY.
-    Without one they wait for a drain, oldest first within a slot, slot by slot, until the next start.
+8.  With a sink the session hands its samples over by itself, all of them by the end of the stop; to drain it is EBUSY,
+    then too. Without one they wait for a drain, oldest first within a slot, slot by slot, until the next start.
 9.  The counters are those since the last start. A stop freezes them.
 10. A forked child has the calling thread alone, no session, no samples, counters of 0, and can start a session of its
     own. The parent's goes on.
@@ -100,15 +100,11 @@ class Session:
         self.slots = [Slot(generation) for generation in generations]
         self.threads = list(threads)
         self.deaths = deaths
-        self.config = None  # of the session that is active
-        self.waiting = False  # stopped, with samples that nobody drained
+        self.active = False
+        self.config = None  # of the session that was started last
         self.admitted = []  # tids by number
         self.counters = Counters()  # frozen by a stop
         self.delivered = []  # to the sink
-
-    @property
-    def active(self):
-        return self.config is not None
 
     # --- start and stop ---
 
@@ -119,7 +115,7 @@ class Session:
             return EINVAL
         for slot in self.slots:
             slot.tid, slot.ring, slot.samples = None, None, []
-        self.config, self.waiting = config, False
+        self.active, self.config = True, config
         self.counters, self.admitted, self.delivered = Counters(), [], []
         self.admit(caller)
         self.look()
@@ -131,8 +127,7 @@ class Session:
         for slot in self.slots:
             slot.tid = None
             slot.generation += 1
-        self.waiting = not self.config.has_sink
-        self.config = None
+        self.active = False
         return OK
 
     # --- threads ---
@@ -187,9 +182,7 @@ class Session:
         return outcome
 
     def keep(self, slot, weight, verdict):
-        sample = Sample(
-            slot.number, slot.tid, weight, self.deaths, verdict.detached, verdict.truncated, verdict.frames
-        )
+        sample = Sample(slot.number, slot.tid, weight, self.deaths, verdict.detached, verdict.truncated, verdict.frames)
         if self.config.has_sink:
             self.delivered.append(sample)
             return "captured"
@@ -206,7 +199,7 @@ class Session:
 
     def drain(self):
         """The samples that waited, or EBUSY."""
-        if self.active and self.config.has_sink:
+        if self.config is not None and self.config.has_sink:
             return EBUSY
         drained = []
         for slot in self.slots:

@@ -4,19 +4,22 @@ An image is a sound chain at first. `DAMAGE` has the named ways to spoil one, ea
 to produce. Both sides read through a `Tape`, which can change memory after a read, and remembers what was read.
 """
 
+import mmap
 from dataclasses import dataclass, replace
 
 from hypothesis import strategies as st
+from synthetic import libc, put_word
 
 from model.layout import LAYOUTS
-from model.walker import Subject
+from model.walker import Subject, walk
 
 PAGE = 4096
 WORD = (1 << 64) - 1
 USER_HIGH = 1 << 47
 BASE = 0x2000_0000_0000  # nothing of a process is there unless it asks for it
-HEAP, CHUNKS, STACK, END = BASE, BASE + (4 << 20), BASE + (8 << 20), BASE + (9 << 20)
+CHUNKS, STACK, EXTENT = 4 << 20, 8 << 20, 9 << 20  # of an image, from its base; the heap is first
 CHUNK_ROOM = 16 * PAGE
+_FIXED, _FIXED_NOREPLACE, _NOTHING = 0x10, 0x100000, 0
 NAMES = tuple(LAYOUTS)
 WITH_TLBC = tuple(name for name in NAMES if LAYOUTS[name].tlbc)
 WITH_ROOT = tuple(name for name in NAMES if LAYOUTS[name].base_frame)
@@ -50,6 +53,56 @@ class Memory:
         self.words[first] = both & WORD
         if both >> 64:
             self.words[first + 8] = both >> 64
+
+
+class Arena:
+    """A range of addresses really mapped, of which nothing can be read but what an image has on its pages."""
+
+    def __init__(self, base, size):
+        self.base, self.size = base, size
+        self._map(_FIXED_NOREPLACE)
+
+    def _map(self, fixed):
+        flags = fixed | mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
+        assert libc.mmap(self.base, self.size, _NOTHING, flags, -1, 0) == self.base
+
+    def clear(self):
+        self._map(_FIXED)
+
+    def close(self):
+        assert libc.munmap(self.base, self.size) == 0
+
+    def holds(self, page):
+        return self.base <= page * PAGE < self.base + self.size
+
+    def allow(self, pages):
+        for page in filter(self.holds, pages):
+            assert libc.mprotect(page * PAGE, PAGE, mmap.PROT_READ | mmap.PROT_WRITE) == 0
+
+    def fill(self, memory):
+        self.clear()
+        self.allow(memory.pages)
+        for address, value in memory.words.items():
+            if address // PAGE in memory.pages and self.holds(address // PAGE):
+                put_word(address, value)
+
+
+class RealMemory(Memory):
+    """Memory whose words are in an arena as well, as soon as they are written."""
+
+    def __init__(self, arena):
+        super().__init__()
+        self.arena = arena
+
+    def map(self, address, size):
+        before = set(self.pages)
+        super().map(address, size)
+        self.arena.allow(self.pages - before)
+
+    def put(self, address, value, size=8):
+        super().put(address, value, size)
+        word = address // 8 * 8
+        put_word(word, self.words[word])
 
 
 class Tape:
@@ -93,24 +146,24 @@ class Frame:
 class Image:
     """One thread with a sound chain. `spread`: each object on pages of its own, so that one can be taken away alone."""
 
-    def __init__(self, name="3.14t", spread=False):
-        self.name, self.layout = name, LAYOUTS[name]
+    def __init__(self, name="3.14t", spread=False, base=BASE, tid=4711, memory=None):
+        self.name, self.layout, self.base = name, LAYOUTS[name], base
         self.align = PAGE if spread else 8
-        self.memory = Memory()
-        self.heap, self.stack = HEAP, END
+        self.memory = Memory() if memory is None else memory
+        self.heap, self.stack = base, base + EXTENT
         self.frames, self.chunks, self.codes = [], [], []  # oldest first
         self.chunk_top = 0
         self.tlbc_index = 2 if self.layout.tlbc else 0
         layout = self.layout
-        self.memory.map(STACK, END - STACK)
+        self.memory.map(base + STACK, EXTENT - STACK)
         code_type = self.take(64)
         state = self.take(layout.state_size)
         self.root = 0
         if layout.base_frame:
             self.root = self.take(layout.frame_size)
             self.put(state + layout.base_frame, self.root)
-        self.subject = Subject(layout, code_type, state, tid=4711, stack_low=STACK, stack_high=END)
-        self.put(state + layout.native_thread_id, 4711)
+        self.subject = Subject(layout, code_type, state, tid, stack_low=base + STACK, stack_high=base + EXTENT)
+        self.put(state + layout.native_thread_id, tid)
         self.put_status(layout.bound | layout.active)
         self.put(state + layout.current_frame, self.root)
 
@@ -129,7 +182,7 @@ class Image:
     def take(self, size):
         address = -(-self.heap // self.align) * self.align
         self.heap = address + size
-        assert self.heap <= CHUNKS
+        assert self.heap <= self.base + CHUNKS
         self.memory.map(address, size)
         return address
 
@@ -154,7 +207,7 @@ class Image:
         return code
 
     def chunk(self):
-        address = CHUNKS + len(self.chunks) * CHUNK_ROOM
+        address = self.base + CHUNKS + len(self.chunks) * CHUNK_ROOM
         self.memory.map(address, CHUNK_ROOM)
         self.put(address + self.layout.chunk_previous, self.chunks[-1] if self.chunks else 0)
         self.put(address + self.layout.chunk_size, CHUNK_ROOM)
@@ -267,8 +320,6 @@ def python_frame(draw, image):
 
 def reads_of(image):
     """What a walk of the image reads, by the model."""
-    from model.walker import walk
-
     tape = Tape(image.memory)
     walk(image.subject, tape.read)
     return tape.reads

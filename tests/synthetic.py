@@ -102,6 +102,21 @@ class Walk(ctypes.Structure):
     ]
 
 
+class Look(ctypes.Structure):
+    C_NAME = "struct look"
+    _fields_ = [("frame", c_uint64), ("executable", c_uint64), ("instr_ptr", c_uint64)]
+
+
+class Observer(ctypes.Structure):
+    C_NAME = "struct observer"
+    _fields_ = [
+        ("looks", c_void_p),
+        ("room", c_uint32),
+        ("generation", c_uint64),
+        ("met", c_uint64 * len(REASONS)),
+    ]
+
+
 class Ring(ctypes.Structure):
     C_NAME = "struct ring"
     _fields_ = [
@@ -195,7 +210,44 @@ class Sampler(ctypes.Structure):
     ]
 
 
-MIRRORS = (Layout, Reader, WalkFrame, Walk, Ring, Counters, StrayCounters, Stats, RecordHead, Slot, Sampler)
+class Frame(ctypes.Structure):
+    C_NAME = "struct spprof_frame"
+    _fields_ = [("code", c_uint64), ("generation", c_uint64), ("instruction", c_uint32), ("first_line", c_int32)]
+
+
+class Sample(ctypes.Structure):
+    C_NAME = "struct spprof_sample"
+    _fields_ = [
+        ("time", c_uint64),
+        ("thread", c_uint64),
+        ("tid", c_int32),
+        ("weight", c_uint32),
+        ("flags", c_uint32),
+        ("depth", c_uint32),
+        ("frames", ctypes.POINTER(Frame)),
+    ]
+
+
+class Config(ctypes.Structure):
+    C_NAME = "struct spprof_config"
+    _fields_ = [
+        ("interval", c_uint64),
+        ("max_depth", c_uint32),
+        ("ring_bytes", c_uint32),
+        ("runtime", c_void_p),
+        ("code_type", c_void_p),
+        ("thread_state", c_void_p),
+        ("sink", c_void_p),
+        ("sink_context", c_void_p),
+        ("caught_up", c_void_p),
+        ("mode", c_int),
+    ]
+
+
+MIRRORS = (
+    Layout, Reader, WalkFrame, Walk, Look, Observer, Ring, Counters, StrayCounters, Stats, RecordHead, Slot, Sampler,
+    Frame, Sample, Config,
+)  # fmt: skip
 
 READ_FUNCTION = ctypes.CFUNCTYPE(c_bool, c_void_p, c_size_t, c_uint, ctypes.POINTER(c_uint64))
 

@@ -83,7 +83,7 @@ def static_asserts(structure):
 
 def test_mirrors_of_the_structs(tmp_path):
     """The tests' idea of the core's structs is the compiler's."""
-    lines = [f'#include "{header}.h"' for header in ("handler", "layout", "walk", "spprof")]
+    lines = [f'#include "{header}.h"' for header in ("handler", "layout", "walk", "observe", "spprof")]
     for structure in synthetic.MIRRORS:
         for name, member, value in static_asserts(structure):
             found = f"offsetof({name}, {member})" if member else f"sizeof({name})"

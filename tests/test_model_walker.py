@@ -9,7 +9,7 @@ import pytest
 import synthetic
 from hypothesis import event, given
 from hypothesis import strategies as st
-from model_image import BASE, DAMAGE, END, PAGE, Case, Image, Tape
+from model_image import BASE, DAMAGE, EXTENT, PAGE, Case, Image, Tape
 from profiles import examples
 
 from model import OUTCOMES, walker
@@ -17,19 +17,6 @@ from model import OUTCOMES, walker
 # Not of a walk, but of what a session makes of it: test_model_session.py reaches these.
 OF_THE_SESSION = {"ring_full", "busy"}
 ROOM = 64  # frames noted for a second look
-
-
-class Look(ctypes.Structure):
-    _fields_ = [(name, ctypes.c_uint64) for name in ("frame", "caller", "executable", "instr_ptr")]
-
-
-class Observer(ctypes.Structure):
-    _fields_ = [
-        ("looks", ctypes.c_void_p),
-        ("room", ctypes.c_uint32),
-        ("generation", ctypes.c_uint64),
-        ("met", ctypes.c_uint64 * len(OUTCOMES)),
-    ]
 
 
 @functools.cache
@@ -43,7 +30,7 @@ class Core:
     def __init__(self, library, image, tape=None):
         self.library, subject = library, image.subject
         self.frames = (synthetic.WalkFrame * subject.max_depth)()
-        self.looks = (Look * max(1, subject.looks_room))()
+        self.looks = (synthetic.Look * max(1, subject.looks_room))()
         self.function = synthetic.READ_FUNCTION(functools.partial(self._read, tape)) if tape else None
         self.walk = synthetic.Walk(
             layout=ctypes.pointer(layout_of(image.name)),
@@ -87,7 +74,7 @@ class Core:
         return self.verdict(self.library.walk_confirm(ctypes.byref(self.walk)))
 
     def observe(self):
-        observer = Observer(ctypes.addressof(self.looks), len(self.looks), 0)
+        observer = synthetic.Observer(ctypes.addressof(self.looks), len(self.looks), 0)
         verdict = self.verdict(self.library.observe_thread(ctypes.byref(observer), ctypes.byref(self.walk)))
         met = Counter({name: count for name, count in zip(OUTCOMES, observer.met, strict=True) if count})
         return verdict, observer.generation, met
@@ -170,7 +157,7 @@ def test_walk_ends_after_65536_frames(harness, count, truncated):
     image.push("enter")
     code = image.code()
     size = image.layout.frame_size
-    area, caller = END + PAGE, image.innermost
+    area, caller = BASE + EXTENT + PAGE, image.innermost
     image.memory.map(area, size * (count + 1))
     image.put(area + image.layout.chunk_size, 24 + size * count)
     image.put(image.subject.state + image.layout.datastack_chunk, area)
@@ -192,9 +179,10 @@ def test_walk_ends_after_65536_chunks(harness, count, outcome):
     image.push("enter")
     image.push("call", 3)
     newest = image.chunks[0]
-    image.memory.map(model_image.CHUNKS + model_image.CHUNK_ROOM, 24 * count)
+    first = newest + model_image.CHUNK_ROOM
+    image.memory.map(first, 24 * count)
     for number in range(count - 1):
-        chunk = model_image.CHUNKS + model_image.CHUNK_ROOM + 24 * number
+        chunk = first + 24 * number
         image.put(chunk, newest)
         image.put(chunk + 8, 24)
         newest = chunk
@@ -205,33 +193,9 @@ def test_walk_ends_after_65536_chunks(harness, count, outcome):
 # --- the process's own memory -------------------------------------------------------------------------------
 
 
-class Arena:
-    """An image's addresses, really mapped: the rest of the arena cannot be read."""
-
-    def __init__(self):
-        self.size = END - BASE
-        assert synthetic._map(BASE, self.size, synthetic._NOTHING) == BASE
-
-    def fill(self, memory):
-        self.clear()
-        for page in memory.pages:
-            if BASE <= page * PAGE < END:
-                assert synthetic.libc.mprotect(page * PAGE, PAGE, synthetic._READ_WRITE) == 0
-        for address, value in memory.words.items():
-            if address // PAGE in memory.pages and BASE <= address < END:
-                synthetic.put_word(address, value)
-
-    def clear(self):
-        flags = synthetic._PRIVATE | synthetic._ANONYMOUS | synthetic._NORESERVE | 0x10  # in place of what is there
-        assert synthetic.libc.mmap(BASE, self.size, synthetic._NOTHING, flags, -1, 0) == BASE
-
-    def close(self):
-        assert synthetic.libc.munmap(BASE, self.size) == 0
-
-
 @pytest.fixture(scope="module")
 def arena():
-    made = Arena()
+    made = model_image.Arena(BASE, EXTENT)
     yield made
     made.close()
 

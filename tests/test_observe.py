@@ -4,24 +4,11 @@ import ctypes
 
 import pytest
 import synthetic
-from synthetic import Image, Verdict
+from synthetic import Image, Look, Observer, Verdict
 
 NAMES = ["3.13", "3.13t", "3.14", "3.14t", "3.15t"]
 ROOM = 65
 ATTEMPTS = 64
-
-
-class Look(ctypes.Structure):
-    _fields_ = [(name, ctypes.c_uint64) for name in ("frame", "executable", "instr_ptr")]
-
-
-class Observer(ctypes.Structure):
-    _fields_ = [
-        ("looks", ctypes.c_void_p),
-        ("room", ctypes.c_uint32),
-        ("generation", ctypes.c_uint64),
-        ("met", ctypes.c_uint64 * len(synthetic.REASONS)),
-    ]
 
 
 class TwoLooks:
