@@ -131,4 +131,4 @@ def compare_stats(stats, expected):
 @pytest.mark.parametrize("machine", [RingMachine, CountersMachine])
 def test_core_and_model_agree(harness, machine):
     machine.library = harness
-    run_state_machine_as_test(machine, settings=examples(3))
+    run_state_machine_as_test(machine, settings=examples(1))
