@@ -9,7 +9,7 @@ The rules
     which is never null. The frame before the root is the interpreter's own (`incomplete`).
 5.  A frame is owned by a thread, a generator, or the interpreter (`owner`).
 6.  A thread's frame lies whole in one of the thread's data-stack chunks. Those are taken newest first and not gone back
-    to; one that is missing, or of a length that cannot be, is out of `bounds`. A circle of them is a `cycle`. Within a
+    to; one that is missing, or of a length that cannot be or leads out of user space, is out of `bounds`. A circle of them is a `cycle`. Within a
     chunk the caller lies whole below the frame that it called (`progress`).
 7.  The interpreter's frame lies whole on the thread's C stack (`bounds`), the caller whole above the frame before it
     (`progress`). Where the instruction is known that all of them stand at, it stands there (`owner`).
@@ -17,9 +17,10 @@ The rules
 9.  What a thread's or generator's frame runs is a code object (`type`), at an instruction of the bytecode that the frame
     uses: the object's own, or from 3.14t that of the thread's number in its array (`code_range`).
 10. A code object with line 0 and one string for both names is the interpreter's trampoline: not shown, and its
-    instruction is not looked at.
-11. Frames past `max_depth` are walked but not shown, and a walk ends after 65,536 frames: the stack is then `truncated`.
-    Past 65,536 chunks the frame is in none (`bounds`).
+    instruction may be anywhere.
+11. Frames past `max_depth` are walked but not shown, and a walk ends after 65,536 frames, before which it may go by all
+    but the last of those that it notes for a second look: the stack is then `truncated`. Past 65,536 chunks the frame is
+    in none (`bounds`).
 
 How a circle is noticed (6 and 8). Of the objects met, the walk remembers the 1st, 3rd, 7th, 15th, ... and compares each
 later one with the newest that it remembers. So a circle is noticed late but surely, in constant memory.
@@ -64,7 +65,7 @@ class Subject:
 
 @dataclass(frozen=True)
 class Look:
-    """What was seen at one frame. `instr_ptr` is 0 where it was not looked at."""
+    """What was seen at one frame."""
 
     frame: int
     caller: int
@@ -159,7 +160,7 @@ class DataStack:
             raise Dropped("bounds")
         check_object(chunk, self.layout.chunk_data)
         size = self.memory.load(chunk + self.layout.chunk_size)
-        if not self.layout.chunk_data <= size <= LARGEST_CHUNK:
+        if not self.layout.chunk_data <= size <= min(LARGEST_CHUNK, USER_HIGH - chunk):
             raise Dropped("bounds")
         self.link = chunk + self.layout.chunk_previous
         self.low, self.high = chunk + self.layout.chunk_data, chunk + size
@@ -224,7 +225,7 @@ def is_trampoline(layout, memory, code, first_line):
 
 
 def read_code(subject, memory, frame):
-    """Rules 9 and 10: the executable, and the instruction pointer and the entry to show, or 0 and None."""
+    """Rules 9 and 10: the executable, the instruction pointer, and the entry to show or None."""
     layout = subject.layout
     executable = memory.load(frame + layout.executable)
     code = executable & ~layout.tag
@@ -233,7 +234,7 @@ def read_code(subject, memory, frame):
         raise Dropped("type")
     first_line = memory.load(code + layout.first_line, 4)
     if is_trampoline(layout, memory, code, first_line):
-        return executable, 0, None
+        return executable, memory.load(frame + layout.instr_ptr), None
     pointer, index = find_instruction(layout, memory, frame, code)
     signed = first_line - (1 << 32) if first_line >> 31 else first_line
     return executable, pointer, (code, index, signed)
@@ -290,16 +291,16 @@ class Chain:
 
     def follow(self, frame, root):
         """Rule 4, and the end of rule 11."""
-        own = True
-        for _ in range(MOST_STEPS):
-            if frame in (0, root):
-                break
-            frame, own = self.visit(frame)
-        else:
-            if frame not in (0, root):
+        own, left = True, MOST_STEPS + max(0, self.subject.looks_room - 1)
+        while frame != root:
+            if left == 0:
                 self.truncated = True
                 return
-        if frame != root or not own:
+            if frame == 0:
+                raise Dropped("incomplete")
+            frame, own = self.visit(frame)
+            left -= 1
+        if not own:
             raise Dropped("incomplete")
 
 
@@ -339,7 +340,7 @@ def frame_stands(layout, read, look, innermost):
     return (
         stands(read, look.frame + layout.executable, look.executable)
         and stands(read, look.frame + layout.previous, look.caller)
-        and (innermost or look.instr_ptr == 0 or stands(read, look.frame + layout.instr_ptr, look.instr_ptr))
+        and (innermost or stands(read, look.frame + layout.instr_ptr, look.instr_ptr))
     )
 
 
@@ -347,7 +348,7 @@ def renew_instruction(subject, memory, verdict):
     """The frames, with the present instruction of the innermost one if that is shown."""
     top = verdict.looks[0]
     code = top.executable & ~subject.layout.tag
-    if top.instr_ptr == 0 or not verdict.frames or verdict.frames[0][0] != code:
+    if not verdict.frames or verdict.frames[0][0] != code:
         return verdict.frames
     _, index = find_instruction(subject.layout, memory, top.frame, code)
     return ((code, index, verdict.frames[0][2]), *verdict.frames[1:])

@@ -2,6 +2,7 @@
 
 import ctypes
 import functools
+import itertools
 from collections import Counter
 
 import model_image
@@ -30,7 +31,8 @@ class Core:
     def __init__(self, library, image, tape=None):
         self.library, subject = library, image.subject
         self.frames = (synthetic.WalkFrame * subject.max_depth)()
-        self.looks = (synthetic.Look * max(1, subject.looks_room))()
+        # The core keeps a frame's caller as the next look's frame, so it needs one more.
+        self.looks = (synthetic.Look * (subject.looks_room + 1 if subject.looks_room else 0))()
         self.function = synthetic.READ_FUNCTION(functools.partial(self._read, tape)) if tape else None
         self.walk = synthetic.Walk(
             layout=ctypes.pointer(layout_of(image.name)),
@@ -44,7 +46,7 @@ class Core:
             max_depth=subject.max_depth,
             entry_instr_ptr=subject.entry_instr_ptr,
             looks=ctypes.addressof(self.looks),
-            looks_room=subject.looks_room,
+            looks_room=len(self.looks),
         )
 
     @staticmethod
@@ -60,8 +62,8 @@ class Core:
             return walker.Verdict(outcome)
         frames = tuple((frame.code, frame.instruction, frame.first_line) for frame in self.frames[: self.walk.depth])
         looks = tuple(
-            walker.Look(look.frame, look.caller, look.executable, look.instr_ptr)
-            for look in self.looks[: self.walk.looks_count]
+            walker.Look(look.frame, following.frame, look.executable, look.instr_ptr)
+            for look, following in itertools.pairwise(self.looks[: self.walk.looks_count + 1])
         )
         flags = self.walk.flags
         assert flags < 4
