@@ -106,10 +106,12 @@ class RealMemory(Memory):
 
 
 class Tape:
-    """Memory as one side reads it. `writes`: (k, address, value): after read k that word has that value."""
+    """Memory as one side reads it. `writes`: (k, address, value): after read k that word has that value.
 
-    def __init__(self, memory, writes=()):
-        self.memory, self.reads = memory.copy(), []
+    After `most` reads there is no more to read: a walk that does not end soon is a wrong one, and should fail soon."""
+
+    def __init__(self, memory, writes=(), most=50_000):
+        self.memory, self.reads, self.most = memory.copy(), [], most
         self.writes = {}
         for k, address, value in writes:
             self.writes.setdefault(k, []).append((address, value))
@@ -117,6 +119,8 @@ class Tape:
     def read(self, address, size):
         value = self.memory.peek(address, size)
         self.reads.append((address, size))
+        if len(self.reads) > self.most:
+            return None
         for at, new in self.writes.get(len(self.reads), ()):
             self.memory.put(at, new)
         return value
@@ -450,6 +454,16 @@ def chunk_truncated(draw, image):
 def chunk_too_long(draw, image):
     sizes = (1 << 31, (1 << 31) + 8, 1 << 46, WORD - 7)
     image.put(some(draw, image.chunks) + image.layout.chunk_size, some(draw, sizes))
+
+
+@damage("bounds", "captured", needs=("call",))
+def chunk_at_the_end_of_user_space(draw, image):
+    """The newest chunk, which no frame is in, may end there and not past it."""
+    chunk, state = USER_HIGH - PAGE, image.subject.state
+    image.memory.map(chunk, PAGE)
+    image.put(chunk + image.layout.chunk_previous, image.chunks[-1])
+    image.put(chunk + image.layout.chunk_size, some(draw, (PAGE, PAGE + 1, PAGE + 8)))
+    image.put(state + image.layout.datastack_chunk, chunk)
 
 
 @damage("cycle", needs=("chunk", "call", "chunk", "call"))
