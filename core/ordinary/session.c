@@ -358,12 +358,15 @@ static int make_buffers(uint32_t max_depth) {
     return made ? 0 : fail(ENOMEM, "no memory for a session");
 }
 
-static int take_signals(enum spprof_mode mode) {
+/* `took_ticks`: SIGPROF was not ours before. */
+static int take_signals(enum spprof_mode mode, bool *took_ticks) {
     int error = install_handler(SIGSEGV, handler_on_fault);
     if (error == 0)
         error = install_handler(SIGBUS, handler_on_fault);
-    if (error == 0 && mode == SPPROF_CPU)
+    if (error == 0 && mode == SPPROF_CPU) {
+        *took_ticks = !signals_installed(SIGPROF, handler_on_profile_signal);
         error = install_handler(SIGPROF, handler_on_profile_signal);
+    }
     return error == 0 ? 0 : fail(-error, "a signal handler could not be installed: %s", strerror(-error));
 }
 
@@ -386,6 +389,33 @@ static uintptr_t find_entry_instr_ptr(void) {
     return walk_find_entry_instr_ptr(&walk);
 }
 
+/* Gives the calling thread a slot and a timer, and then all others. Nothing can fail once a timer runs, so that no tick
+ * of a session that failed can be on its way. */
+static int admit_threads(void) {
+    int error = threads_admit((uintptr_t)session.config.thread_state, ordinary_reader());
+    if (error == -EAGAIN)
+        return fail(EAGAIN, "no timer could be made; raise the limit of pending signals (ulimit -i)");
+    if (error != 0)
+        return fail(-error, "the calling thread could not be sampled: %s", strerror(-error));
+    for (int tries = 0; tries < FIRST_TRIES && !threads_scan(ordinary_reader()); tries++)
+        ; /* what a changing list hides now, the session's thread finds later */
+    return 0;
+}
+
+static int begin_threads(void) {
+    pthread_mutex_lock(&session.work); /* the session's thread, which is there first, waits for it */
+    int error = start_thread();
+    if (error != 0) {
+        pthread_mutex_unlock(&session.work);
+        return fail(-error, "no thread could be started: %s", strerror(-error));
+    }
+    error = admit_threads();
+    pthread_mutex_unlock(&session.work);
+    if (error != 0)
+        stop_thread();
+    return error;
+}
+
 static int begin_sampling(uintptr_t interpreter) {
     struct threads_config threads = {.interpreter = interpreter,
                                      .interval = observing() ? 0 : session.config.interval,
@@ -394,17 +424,7 @@ static int begin_sampling(uintptr_t interpreter) {
     threads_begin(&threads);
     session.started = clock_now();
     atomic_write(active_write, &sampler.active, true);
-    pthread_mutex_lock(&session.work);
-    int error = threads_admit((uintptr_t)session.config.thread_state, ordinary_reader());
-    for (int tries = 0; error == 0 && tries < FIRST_TRIES && !threads_scan(ordinary_reader()); tries++)
-        ; /* what a changing list hides now, the session's thread finds later */
-    pthread_mutex_unlock(&session.work);
-    if (error == -EAGAIN)
-        error = fail(EAGAIN, "no timer could be made; raise the limit of pending signals (ulimit -i)");
-    else if (error != 0)
-        error = fail(-error, "the calling thread could not be sampled: %s", strerror(-error));
-    else if ((error = start_thread()) != 0)
-        error = fail(-error, "no thread could be started: %s", strerror(-error));
+    int error = begin_threads();
     if (error != 0) {
         quiesce();
         threads_release();
@@ -412,35 +432,48 @@ static int begin_sampling(uintptr_t interpreter) {
     return error;
 }
 
-static int start_locked(struct spprof_config config) {
-    if (atomic_read(active_peek, &sampler.active))
-        return fail(EBUSY, "a session is already active; stop it first");
-    uintptr_t interpreter = 0;
-    int error = check_numbers(&config);
-    if (error == 0 && (error = prepare_process()) != 0)
-        error = fail(-error, "the process could not be prepared: %s", strerror(-error));
-    if (error == 0)
-        error = take_signals(config.mode);
-    if (error == 0)
-        error = find_interpreter(&config, &interpreter);
-    if (error != 0) {
-        give_signals_back();
-        return error;
-    }
-    threads_release(); /* what nobody drained goes, and with it the geometry that it was made for */
-    session.waiting = false;
-    error = make_buffers(config.max_depth);
-    if (error != 0) {
-        give_signals_back();
-        return error;
-    }
-    session.config = config;
-    sampler.code_type = (uintptr_t)config.code_type;
-    sampler.max_depth = config.max_depth;
+static void keep_config(const struct spprof_config *config) {
+    session.config = *config;
+    sampler.code_type = (uintptr_t)config->code_type;
+    sampler.max_depth = config->max_depth;
     sampler.main_stack_high = stack_initial_high();
     stack_note_caller();
     sampler.entry_instr_ptr = find_entry_instr_ptr();
+}
+
+/* With the signals taken. */
+static int start_with_signals(struct spprof_config *config) {
+    uintptr_t interpreter = 0;
+    int error = find_interpreter(config, &interpreter);
+    if (error != 0)
+        return error;
+    threads_release(); /* what nobody drained goes, and with it the geometry that it was made for */
+    session.waiting = false;
+    error = make_buffers(config->max_depth);
+    if (error != 0)
+        return error;
+    keep_config(config);
     return begin_sampling(interpreter);
+}
+
+static int start_locked(struct spprof_config config) {
+    if (atomic_read(active_peek, &sampler.active))
+        return fail(EBUSY, "a session is already active; stop it first");
+    int error = check_numbers(&config);
+    if (error == 0 && (error = prepare_process()) != 0)
+        error = fail(-error, "the process could not be prepared: %s", strerror(-error));
+    if (error != 0)
+        return error;
+    bool took_ticks = false;
+    error = take_signals(config.mode, &took_ticks);
+    if (error == 0)
+        error = start_with_signals(&config);
+    if (error != 0) {
+        give_signals_back();
+        if (took_ticks)
+            install_restore(SIGPROF, handler_on_profile_signal);
+    }
+    return error;
 }
 
 int spprof_start(const struct spprof_config *config) {
