@@ -351,6 +351,8 @@ void threads_forget(void) {
         atomic_write(fork_reset, &tenant->slot->inside, 0);
         memset(&tenant->slot->counters, 0, sizeof(struct counters));
     }
+    atomic_write(counter_outcome, &registry.discovered, 0);
+    atomic_write(counter_outcome, &registry.refused, 0);
     threads_release();
     atomic_write(counter_outcome, &registry.discovered, 0);
 }
