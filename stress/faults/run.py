@@ -1,0 +1,113 @@
+#!/usr/bin/env python3
+"""Makes every call of the core fail, each use of it in turn, once and from then on, and looks at what is left.
+
+Four forms of a session with a made-up interpreter (driver.c says what must hold), then starts and stops of the Python
+package on real interpreters (package.py). Prints how many cases each call had, and writes build/results/faults.json.
+"""
+
+import argparse
+import json
+import os
+import signal
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+DRIVER = ROOT / "build" / "stress" / "faults" / "driver"
+RESULT = ROOT / "build" / "results" / "faults.json"
+FORMS = ("cpu-sink", "cpu-drain", "wall-sink", "wall-drain")
+INTERPRETERS = ("3.13t", "3.14t")
+
+
+class Broken(Exception):
+    """A case that does not hold; the message ends with the command that repeats it."""
+
+
+def read_counts(name, lines):
+    """{call: cases} of one program's lines: `form call cases`, and a sum that must agree."""
+    counts = {}
+    for line in lines:
+        _, call, cases = line.split()
+        counts[call] = int(cases)
+    total = counts.pop("cases", None)
+    if not total or total != sum(counts.values()):
+        raise Broken(f"{name} tried nothing")
+    return counts
+
+
+def run(name, command, children):
+    """Runs one program to its end; its lines are shown as they come."""
+    lines = []
+    with subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    ) as child:
+        children.append(child)
+        for line in child.stdout:
+            lines.append(line)
+            print(line, end="", flush=True)
+        complaint = child.stderr.read()
+    if child.returncode != 0:
+        raise Broken(complaint.rstrip() or f"{name} ended with status {child.returncode}")
+    return read_counts(name, lines)
+
+
+def commands(short):
+    more = ["short"] if short else []
+    for form in FORMS:
+        yield form, [str(DRIVER), form, *more]
+    for name in INTERPRETERS:
+        yield f"package-{name}", [sys.executable, "stress/faults/package.py", name, *more]
+
+
+def run_all(short):
+    """{program: {call: cases}}, two programs at a time."""
+    children = []
+    with ThreadPoolExecutor(max_workers=2) as pool:
+        jobs = {name: pool.submit(run, name, command, children) for name, command in commands(short)}
+        try:
+            return {name: job.result() for name, job in jobs.items()}
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            for child in children:
+                if child.poll() is None:
+                    os.killpg(child.pid, signal.SIGKILL)
+            raise
+
+
+def write_result(counts):
+    RESULT.parent.mkdir(parents=True, exist_ok=True)
+    part = RESULT.with_suffix(".part")
+    part.write_text(
+        json.dumps({"cases": sum(sum(calls.values()) for calls in counts.values()), "forms": counts}) + "\n"
+    )
+    part.replace(RESULT)
+
+
+def table(counts):
+    names = list(counts)
+    calls = sorted({call for found in counts.values() for call in found})
+    yield f"{'call':20}" + "".join(f"{name:>15}" for name in names)
+    for call in calls:
+        yield f"{call:20}" + "".join(f"{counts[name].get(call, 0):15}" for name in names)
+    yield f"{'cases':20}" + "".join(f"{sum(counts[name].values()):15}" for name in names)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--short", action="store_true", help="one error for each call, not every one")
+    arguments = parser.parse_args()
+    try:
+        counts = run_all(arguments.short)
+    except Broken as broken:
+        sys.exit(f"stress/faults: {broken}")
+    except KeyboardInterrupt:
+        sys.exit("stress/faults: interrupted; nothing is left running")
+    write_result(counts)
+    print("\n".join(table(counts)))
+    print(f"every fault left things as they should be: {sum(sum(calls.values()) for calls in counts.values())} cases")
+
+
+if __name__ == "__main__":
+    main()
