@@ -133,7 +133,47 @@ def ring_seeds():
     yield "no_thread_state-late", ring(2, 0, (SPECIAL, OF_A_FORMER_TENANT), (SPECIAL, OF_NO_SLOT))
 
 
-SEEDS = {"walk": walk_seeds, "layout": layout_seeds, "ring": ring_seeds}
+(
+    START, STOP, TICK, LATE, LOOK, DRAIN, BIRTH, DEATH, CHANGE, FORK, CODE_DIED, NEIGHBOUR, FAULT, NAMES, PASS,
+) = range(15)  # fmt: skip
+NORMAL, EMPTY, DETACHED, UNBOUND, STRAY_ENTRY, UNREADABLE = (kind << 3 for kind in range(6))
+CPU, WALL, SINK = 0, 1, 2  # how a session is started
+OVERRUN, BLOCKED, HELD = 3 << 3, 0x20, 0x40  # how a tick arrives
+
+
+def session(*operations):
+    return bytes(byte for operation in operations for byte in operation)
+
+
+def session_seeds():
+    whole = (
+        (START, CPU | SINK), (BIRTH, 1), (LOOK, 0), (TICK, 0), (TICK, 1 | OVERRUN), (CODE_DIED, 0), (TICK, 1 | BLOCKED),
+        (LOOK, 0), (DEATH, 1), (LOOK, 0), (DRAIN, 0), (STOP, 0), (NAMES, 0),
+    )  # fmt: skip
+    yield "captured", session(*whole)
+    yield "captured-drain", session((START, CPU), *whole[1:], (DRAIN, 0))
+    yield "captured-wall", session((BIRTH, 2), (START, WALL), (LOOK, 0), (LOOK, 3), (STOP, 0), (DRAIN, 0), *whole)
+    yield "captured-fork", session(*whole[:4], (FORK, 0), (TICK, 0), (FORK, 1), (NAMES, 0), *whole)
+    yield "captured-neighbour", session(*whole[:3], (NEIGHBOUR, 0), (TICK, 0), (NEIGHBOUR, 1), *whole[3:])
+    yield "captured-refused", session(*((START, 0x80 | wrong << 2 | CPU) for wrong in range(8)), *whole)
+    for number in range(22):  # of the calls that can fail, as stress/faults/calls.def has them
+        yield (
+            f"captured-fault_{number}",
+            session((FAULT, number, 1), *whole, (FAULT, number, 0x80), *whole, (FAULT, 22, 0), *whole),
+        )
+    for kind, name in ((STRAY_ENTRY, "bounds"), (UNREADABLE, "fault"), (UNBOUND, "detached")):
+        for mode, suffix in ((CPU, ""), (WALL, "-wall")):
+            if mode == CPU or kind != UNBOUND:  # an observer has let go of the unbound before it looks
+                yield name + suffix, session((START, mode), (CHANGE, kind), (TICK, 0), (LOOK, 0), (STOP, 0))
+    kinds = ((CHANGE, EMPTY), (TICK, 0), (CHANGE, DETACHED), (TICK, 0))
+    yield "captured-kinds", session((START, CPU | SINK), *kinds, (STOP, 0))
+    yield "no_thread_state", session((START, CPU), (LOOK, 0), (BIRTH, 1), (PASS, 1 | 24), (LOOK, 3), (STOP, 0))
+    yield "no_thread_state-late", session(*whole[:3], (TICK, 1 | HELD), (DEATH, 1), (LOOK, 0), (LATE, 0), (STOP, 0))
+    yield "ring_full", session((START, CPU), *((TICK, 0),) * 60, (DRAIN, 0), (TICK, 0), (STOP, 0))
+    yield "busy", session((START, CPU), (TICK, HELD), (STOP, 0), (LATE, 0))
+
+
+SEEDS = {"walk": walk_seeds, "layout": layout_seeds, "ring": ring_seeds, "session": session_seeds}
 
 
 def main():

@@ -1,5 +1,6 @@
 """What there is to fuzz: each target's sources, and the bug that is planted in its control build."""
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,6 +51,16 @@ class Target:
         return FUZZ / "regressions" / self.name
 
 
+FAULTS = ROOT / "stress" / "faults"
+
+
+def renames():
+    """The core's calls that can fail, and those that the made-up kernel stands behind, go to stress/faults/shim.c."""
+    calls = re.findall(r"^FAULT\((\w+),", (FAULTS / "calls.def").read_text(), re.MULTILINE)
+    watched = ("syscall", "free", "pthread_join", "pthread_cond_timedwait", "pthread_cond_signal")
+    return tuple(f"-D{call}=fault_{call}" for call in (*calls, *watched))
+
+
 TARGETS = {
     target.name: target
     for target in (
@@ -94,6 +105,18 @@ TARGETS = {
             ),
             reasons=("captured", "no_thread_state", "ring_full", "busy"),
             core_flags=("-include", "fuzz/interleave.h"),
+        ),
+        Target(
+            "session",
+            Planted(
+                "core/ordinary/threads.c",
+                "    if (error != 0) {\n        close_slot(tenant);\n        return error;",
+                "    if (error != 0) {\n        return error;",
+                "a timer that cannot be set running is not deleted",
+            ),
+            reasons=("captured", "bounds", "fault", "detached", "no_thread_state", "ring_full", "busy"),
+            harness=("session_kernel.c", *(f"../stress/faults/{name}.c" for name in ("faults", "shim", "interpreter"))),
+            core_flags=renames(),
         ),
     )
 }

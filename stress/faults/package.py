@@ -180,7 +180,7 @@ def in_child(faults, case):
         status = BROKEN
         try:
             status = run_case(faults, *case)
-        except BaseException as error:  # the child must end here whatever it was
+        except BaseException as error:  # noqa: BLE001 - the child must end here whatever it was
             print(f"{type(error).__name__}: {error}", file=sys.stderr, flush=True)
         finally:
             os._exit(status)

@@ -1,0 +1,251 @@
+#define _GNU_SOURCE /* sigevent, fmemopen */
+#include "session_kernel.h"
+
+#include <errno.h>
+#include <sanitizer/asan_interface.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <ucontext.h>
+#include <unistd.h>
+
+#include "../stress/faults/kernel.h"
+#include "target.h"
+
+struct fake_timer fake_timers[FAKE_TIMERS];
+struct fake_thread fake_threads[FAKE_THREADS];
+
+/* --- the clock ----------------------------------------------------------------------------------------- */
+
+#define BEGINNING UINT64_C(1000000000000)
+
+static uint64_t now;
+
+uint64_t fake_now(void) { return now; }
+void fake_pass(uint64_t nanoseconds) { now += nanoseconds; }
+
+static struct fake_thread *thread_of(pid_t tid) {
+    for (int i = 0; i < FAKE_THREADS; i++)
+        if (fake_threads[i].alive && fake_threads[i].tid == tid)
+            return &fake_threads[i];
+    return NULL;
+}
+
+/* The kernel's number for a thread's CPU clock: the id's complement above three bits, of which 6 says "scheduler, of a
+ * thread" (include/linux/posix-timers_types.h). */
+static struct fake_thread *thread_of_clock(clockid_t clock) {
+    FUZZ_LAW((clock & 7) == 6);
+    return thread_of(~(clock >> 3));
+}
+
+int kernel_clock(clockid_t clock, struct timespec *time) {
+    uint64_t value = now;
+    if (clock != CLOCK_MONOTONIC) {
+        const struct fake_thread *thread = thread_of_clock(clock);
+        if (thread == NULL) {
+            errno = EINVAL;
+            return -1;
+        }
+        value = (uint64_t)thread->used;
+    }
+    *time = (struct timespec){.tv_sec = (time_t)(value / 1000000000), .tv_nsec = (long)(value % 1000000000)};
+    return 0;
+}
+
+/* --- timers -------------------------------------------------------------------------------------------- */
+
+static int refuse(int error) {
+    errno = error;
+    return -1;
+}
+
+/* The first id is 0, as the kernel's is. */
+static int make_timer(clockid_t clock, const struct sigevent *event, int *id) {
+    const struct fake_thread *thread = thread_of_clock(clock);
+    FUZZ_LAW(event->sigev_notify == SIGEV_THREAD_ID && event->sigev_signo == SIGPROF);
+    if (thread == NULL)
+        return refuse(EINVAL);
+    FUZZ_LAW(event->_sigev_un._tid == thread->tid);
+    for (int i = 0; i < FAKE_TIMERS; i++) {
+        if (fake_timers[i].made)
+            continue;
+        uint64_t value = (uintptr_t)event->sigev_value.sival_ptr;
+        fake_timers[i] = (struct fake_timer){.tid = thread->tid, .value = value, .made = true};
+        *id = i;
+        return 0;
+    }
+    return refuse(EAGAIN);
+}
+
+static struct fake_timer *made_timer(long id) {
+    return id >= 0 && id < FAKE_TIMERS && fake_timers[id].made ? &fake_timers[id] : NULL;
+}
+
+static int run_timer(long id, const struct itimerspec *times) {
+    struct fake_timer *timer = made_timer(id);
+    FUZZ_LAW(timer != NULL);
+    uint64_t first = (uint64_t)times->it_value.tv_sec * 1000000000 + (uint64_t)times->it_value.tv_nsec;
+    timer->interval = (uint64_t)times->it_interval.tv_sec * 1000000000 + (uint64_t)times->it_interval.tv_nsec;
+    FUZZ_LAW(first > 0 && first <= timer->interval);
+    timer->running = true;
+    return 0;
+}
+
+static int delete_timer(long id) {
+    struct fake_timer *timer = made_timer(id);
+    FUZZ_LAW(timer != NULL);
+    *timer = (struct fake_timer){0};
+    return 0;
+}
+
+const struct fake_timer *fake_timer_of(pid_t tid) {
+    for (int i = FAKE_TIMERS - 1; i >= 0; i--) /* where one could not be deleted, it has a lower number */
+        if (fake_timers[i].running && fake_timers[i].tid == tid)
+            return &fake_timers[i];
+    return NULL;
+}
+
+bool fake_timer_has(uint64_t value) {
+    for (int i = 0; i < FAKE_TIMERS; i++)
+        if (fake_timers[i].running && fake_timers[i].value == value)
+            return true;
+    return false;
+}
+
+void fake_kernel_die(struct fake_thread *thread) {
+    for (int i = 0; i < FAKE_TIMERS; i++)
+        if (fake_timers[i].tid == thread->tid)
+            fake_timers[i].tid = 0;
+    thread->alive = false;
+}
+
+void fake_timers_silence(void) {
+    for (int i = 0; i < FAKE_TIMERS; i++)
+        fake_timers[i].tid = 0;
+}
+
+unsigned fake_timers_made(void) {
+    unsigned count = 0;
+    for (int i = 0; i < FAKE_TIMERS; i++)
+        count += fake_timers[i].made;
+    return count;
+}
+
+long kernel_system_call(long number, const long arguments[6]) {
+    switch (number) {
+    case SYS_timer_create:
+        return make_timer((clockid_t)arguments[0], (const struct sigevent *)arguments[1],
+                          (int *)arguments[2]); // NOLINT
+    case SYS_timer_settime:
+        return run_timer(arguments[0], (const struct itimerspec *)arguments[2]); // NOLINT
+    case SYS_timer_delete:
+        return delete_timer(arguments[0]);
+    default:
+        return syscall(number, arguments[0], arguments[1], arguments[2], arguments[3], arguments[4], arguments[5]);
+    }
+}
+
+/* --- the session's thread ---------------------------------------------------------------------------------- */
+
+static struct {
+    ucontext_t context, caller;
+    void *(*function)(void *);
+    bool exists, woken;
+    struct timespec until;
+} watcher;
+static char watcher_stack[256 << 10] __attribute__((aligned(64)));
+
+static void begin_watching(void) {
+    watcher.function(NULL);
+    watcher.exists = false;
+    setcontext(&watcher.caller);
+}
+
+static void let_run(void) { swapcontext(&watcher.caller, &watcher.context); }
+
+int kernel_thread(pthread_t *thread, const pthread_attr_t *attributes, void *(*function)(void *), void *argument) {
+    FUZZ_LAW(!watcher.exists && attributes == NULL && argument == NULL);
+    watcher.exists = true;
+    watcher.woken = false;
+    watcher.function = function;
+    *thread = pthread_self();
+    ASAN_UNPOISON_MEMORY_REGION(watcher_stack, sizeof watcher_stack); /* it may have been left in a forked child */
+    getcontext(&watcher.context);
+    watcher.context.uc_stack = (stack_t){.ss_sp = watcher_stack, .ss_size = sizeof watcher_stack};
+    makecontext(&watcher.context, begin_watching, 0);
+    let_run(); /* until it waits */
+    return 0;
+}
+
+int kernel_wait(pthread_cond_t *condition, pthread_mutex_t *mutex, const struct timespec *until) {
+    (void)condition;
+    watcher.until = *until;
+    pthread_mutex_unlock(mutex);
+    swapcontext(&watcher.context, &watcher.caller);
+    pthread_mutex_lock(mutex);
+    return watcher.woken ? 0 : ETIMEDOUT;
+}
+
+void kernel_wake(void) { watcher.woken = true; }
+
+int kernel_join(pthread_t thread) {
+    FUZZ_LAW(thread == pthread_self() && watcher.exists && watcher.woken);
+    let_run();
+    FUZZ_LAW(!watcher.exists);
+    return 0;
+}
+
+bool fake_watcher(void) { return watcher.exists; }
+
+void fake_wait(uint64_t late) {
+    uint64_t until = (uint64_t)watcher.until.tv_sec * 1000000000 + (uint64_t)watcher.until.tv_nsec;
+    now = (now > until ? now : until) + late;
+}
+
+void fake_look(void) {
+    let_run();
+    FUZZ_LAW(watcher.exists);
+}
+
+/* --- fork ---------------------------------------------------------------------------------------------------- */
+
+static void (*before_fork)(void), (*in_parent_after_fork)(void), (*in_child_after_fork)(void);
+
+int kernel_atfork(void (*prepare)(void), void (*parent)(void), void (*child)(void)) {
+    FUZZ_LAW(before_fork == NULL); /* more than once would lock twice */
+    before_fork = prepare;
+    in_parent_after_fork = parent;
+    in_child_after_fork = child;
+    return 0;
+}
+
+void fake_fork(bool in_child) {
+    if (before_fork == NULL)
+        return;
+    before_fork();
+    if (!in_child) {
+        in_parent_after_fork();
+        return;
+    }
+    memset(fake_timers, 0, sizeof fake_timers);
+    watcher.exists = false;
+    in_child_after_fork();
+}
+
+/* --- files ------------------------------------------------------------------------------------------------------ */
+
+static char maps[200];
+
+void fake_kernel_stacks(uintptr_t low, uintptr_t high) {
+    snprintf(maps, sizeof maps, "10000-20000 r-xp 00000000 00:00 0 \nno line of it\n%lx-%lx rw-p 00000000 00:00 0 \n",
+             low, high);
+}
+
+FILE *kernel_fopen(const char *path, const char *mode) {
+    FUZZ_LAW(strcmp(path, "/proc/self/maps") == 0 && strcmp(mode, "re") == 0);
+    return fmemopen(maps, strlen(maps), "r");
+}
+
+void fake_kernel_begin(void) { now = BEGINNING; }

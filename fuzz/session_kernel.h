@@ -1,0 +1,62 @@
+/* The made-up kernel behind the session target: timers that only the input makes due, a clock that only the input moves,
+ * a session's thread that runs when it is let, and a fork that returns where the input says. */
+#ifndef SPPROF_FUZZ_SESSION_KERNEL_H
+#define SPPROF_FUZZ_SESSION_KERNEL_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+struct fake_timer {
+    pid_t tid;
+    uint64_t value, interval; /* nanoseconds */
+    bool made, running;
+};
+
+#define FAKE_TIMERS 128
+extern struct fake_timer fake_timers[FAKE_TIMERS];
+
+#define FAKE_STACK_BYTES 16384
+
+/* What the kernel knows of a thread; the index is the program's own. */
+struct fake_thread {
+    pid_t tid;
+    bool alive;
+    int64_t used; /* CPU time, nanoseconds */
+};
+
+#define FAKE_THREADS 8
+extern struct fake_thread fake_threads[FAKE_THREADS];
+
+/* The clock stands at its beginning. */
+void fake_kernel_begin(void);
+
+/* A thread dies: its timers stay until they are deleted, but do not come due. */
+void fake_kernel_die(struct fake_thread *thread);
+
+/* No timer that there is comes due any more. */
+void fake_timers_silence(void);
+
+/* The C stacks of the fake threads, as /proc/self/maps has them. */
+void fake_kernel_stacks(uintptr_t low, uintptr_t high);
+
+uint64_t fake_now(void);
+void fake_pass(uint64_t nanoseconds);
+
+/* The running timer of a thread, or NULL. */
+const struct fake_timer *fake_timer_of(pid_t tid);
+unsigned fake_timers_made(void);
+
+/* Whether a running timer has that value. */
+bool fake_timer_has(uint64_t value);
+
+/* Whether there is a thread of the session; lets the time pass to where it wants to run, and `late` nanoseconds more;
+ * lets it run until it waits again. */
+bool fake_watcher(void);
+void fake_wait(uint64_t late);
+void fake_look(void);
+
+/* fork(2), which returns in the parent or in the child. */
+void fake_fork(bool in_child);
+
+#endif

@@ -1,0 +1,817 @@
+/* The session: start, stop, tick, look, drain, births and deaths of threads, forks, neighbours that take signals, in any
+ * order, and any call of the core failing at any use. Beside a model that knows no slot, ring or registry: only which
+ * threads are known, what each has shown, and how much a ring holds.
+ *
+ * The kernel is made up (session_kernel.c), so the input is all that happens. Once a planned fault has come about, how
+ * many threads are known and what is counted can no longer be told from outside, until the next sound start; what holds
+ * even then goes on being asked: the law, what stacks can be shown, and that a failed start leaves everything as it was.
+ *
+ *   pairs of bytes: enum operation, its argument; FAULT takes one byte more
+ */
+#define _GNU_SOURCE /* register names */
+#include <errno.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <ucontext.h>
+
+#include "../../stress/faults/faults.h"
+#include "../../stress/faults/interpreter.h"
+#include "../session_kernel.h"
+#include "handler.h"
+#include "signals.h"
+#include "target.h"
+
+const char fuzz_name[] = "session";
+const size_t fuzz_largest = 512;
+
+#define THREADS FAKE_THREADS
+#define MAIN 0 /* starts and stops; lives as long as the process */
+#define INTERVAL UINT64_C(10000000)
+#define RING_WORDS (4096 / 8)
+#define RECORD_HEAD_WORDS 6 /* with the word that counts them */
+#define TENANCIES 64        /* of a session; after so many nobody looks for threads */
+#define WARM_TENANCIES 80
+#define QUEUE (RING_WORDS / RECORD_HEAD_WORDS)
+#define HELD 4
+
+enum operation {
+    START,
+    STOP,
+    TICK,
+    LATE,
+    LOOK,
+    DRAIN,
+    BIRTH,
+    DEATH,
+    CHANGE,
+    FORK,
+    CODE_DIED,
+    NEIGHBOUR,
+    FAULT,
+    NAMES,
+    PASS,
+    OPERATIONS
+};
+
+/* What a thread shows. */
+enum kind { NORMAL, EMPTY, DETACHED, UNBOUND, STRAY_ENTRY, UNREADABLE, KINDS };
+
+/* --- the threads ----------------------------------------------------------------------------------------------- */
+
+static char *stacks;             /* FAKE_STACK_BYTES for each thread */
+static char *no_access;          /* a page that cannot be read */
+static struct frame stray_entry; /* on no thread's stack */
+
+static struct {
+    struct state state;
+    bool listed;
+    enum kind kind;
+    int64_t tenancy; /* its number in the session; -1: the session does not know it */
+} threads[THREADS];
+
+static uintptr_t stack_of(int thread) { return (uintptr_t)stacks + (uintptr_t)thread * FAKE_STACK_BYTES; }
+
+/* No process has this id or a higher one: 2^22 is the most that Linux gives. */
+#define NO_PID ((1 << 22) + 1)
+
+/* Four ids for seven threads: they are used again. */
+static pid_t tid_of(int thread) { return thread == MAIN ? NO_PID : NO_PID + 1 + thread % 4; }
+
+static void set_kind(int thread, enum kind kind) {
+    struct state *state = &threads[thread].state;
+    uint64_t next = state->next;
+    struct frame *entry = (struct frame *)(stack_of(thread) + FAKE_STACK_BYTES / 2); // NOLINT: the middle of its stack
+    threads[thread].kind = kind;
+    state_make(state, tid_of(thread), stack_of(thread) + FAKE_STACK_BYTES, kind == STRAY_ENTRY ? &stray_entry : entry);
+    state->next = next;
+    if (kind == EMPTY)
+        state->current_frame = 0;
+    if (kind == UNREADABLE)
+        state->current_frame = (uintptr_t)no_access;
+    if (kind == DETACHED)
+        state->status = STATUS_DETACHED;
+    if (kind == UNBOUND)
+        state->status = STATUS_UNBOUND;
+}
+
+static bool id_is_free(int thread) {
+    for (int i = 0; i < THREADS; i++)
+        if (threads[i].listed && tid_of(i) == tid_of(thread))
+            return false;
+    return true;
+}
+
+static void be_born(int thread, enum kind kind) {
+    threads[thread].listed = true;
+    fake_threads[thread] = (struct fake_thread){.tid = tid_of(thread), .alive = true};
+    set_kind(thread, kind);
+    state_link(&threads[thread].state);
+}
+
+static void die(int thread, bool stays_listed) {
+    if (fake_threads[thread].alive)
+        fake_kernel_die(&fake_threads[thread]);
+    if (stays_listed || !threads[thread].listed)
+        return;
+    threads[thread].listed = false;
+    state_unlink(&threads[thread].state);
+}
+
+/* --- the model ------------------------------------------------------------------------------------------------- */
+
+struct shown {
+    uint32_t weight, flags, depth;
+    uint64_t generation;
+};
+
+static struct tenancy {
+    int thread;
+    pid_t tid;
+    uint32_t words; /* of its ring */
+    struct shown queue[QUEUE];
+    uint32_t first, count;
+} tenancies[WARM_TENANCIES + THREADS];
+
+static uint32_t tenancies_most = WARM_TENANCIES;
+
+static struct {
+    bool certain; /* no fault has come about since the session's start */
+    bool active, wall, sink;
+    bool sink_unsure; /* a start that a fault ended may have had another */
+    bool waiting;     /* stopped, and its samples not handed over: there may be some */
+    uint32_t tenancies;
+    uint64_t by_reason[SPPROF_REASONS], runs, samples, unguarded;
+    uint64_t last_look; /* of this session; 0: none yet */
+    uint64_t due;       /* of the observer */
+    uint32_t weight;    /* of its next look */
+    uint64_t deaths;    /* before this input, and in it */
+} model;
+
+static const struct {
+    const struct code *code;
+    uint32_t at;
+} stack_shown[2] = {{&inner, INNER_AT}, {&outer, OUTER_AT}};
+
+static struct tenancy *tenancy_of(int thread) {
+    return threads[thread].tenancy < 0 ? NULL : &tenancies[threads[thread].tenancy];
+}
+
+static void admit(int thread) {
+    threads[thread].tenancy = model.tenancies;
+    struct tenancy *tenancy = &tenancies[model.tenancies++];
+    tenancy->thread = thread;
+    tenancy->tid = tid_of(thread);
+    tenancy->words = tenancy->first = tenancy->count = 0;
+}
+
+static bool is_bound(int thread) { return threads[thread].listed && threads[thread].kind != UNBOUND; }
+
+/* Ticks that a thread missed before it was found: none where it is older than the last look. */
+static uint64_t missed(int thread) {
+    uint64_t used = (uint64_t)fake_threads[thread].used;
+    bool young = model.last_look != 0 && used <= fake_now() - model.last_look + INTERVAL;
+    return young ? used / INTERVAL : 0;
+}
+
+static void meet(int thread) {
+    if (!is_bound(thread) || threads[thread].tenancy >= 0 || (!model.wall && !fake_threads[thread].alive))
+        return;
+    admit(thread);
+    uint64_t ticks = model.wall ? 0 : missed(thread);
+    model.by_reason[SPPROF_NO_THREAD_STATE] += ticks;
+    if (ticks > 0)
+        fuzz_reach(SPPROF_NO_THREAD_STATE);
+}
+
+/* A sound reading of the list, newest first. */
+static void meet_all(void) {
+    for (uint64_t at = state_first(); at != 0; at = ((struct state *)(uintptr_t)at)->next)
+        for (int i = 0; i < THREADS; i++)
+            if (at == (uintptr_t)&threads[i].state)
+                meet(i);
+    for (int i = 0; i < THREADS; i++)
+        if (!is_bound(i))
+            threads[i].tenancy = -1;
+    model.last_look = fake_now();
+}
+
+static uint32_t depth_of(enum kind kind) { return kind == EMPTY ? 0 : 2; }
+
+/* What a look at the thread comes to. */
+static enum spprof_reason outcome_of(int thread) {
+    static const enum spprof_reason outcomes[KINDS] = {
+        [UNBOUND] = SPPROF_DETACHED, [STRAY_ENTRY] = SPPROF_BOUNDS, [UNREADABLE] = SPPROF_FAULT};
+    enum kind kind = threads[thread].kind;
+    uint32_t words = RECORD_HEAD_WORDS + 2 * depth_of(kind);
+    if (outcomes[kind] == SPPROF_CAPTURED && tenancy_of(thread)->words + words > RING_WORDS)
+        return SPPROF_RING_FULL;
+    return outcomes[kind];
+}
+
+static void count_tick(int thread, uint32_t weight, bool unguarded) {
+    enum spprof_reason outcome = outcome_of(thread);
+    enum kind kind = threads[thread].kind;
+    model.by_reason[outcome] += weight;
+    model.runs++;
+    model.unguarded += unguarded ? weight : 0;
+    fuzz_reach(outcome);
+    if (outcome != SPPROF_CAPTURED)
+        return;
+    struct tenancy *tenancy = tenancy_of(thread);
+    model.samples++;
+    tenancy->words += RECORD_HEAD_WORDS + 2 * depth_of(kind);
+    tenancy->queue[(tenancy->first + tenancy->count++) % QUEUE] =
+        (struct shown){weight, kind == DETACHED ? SPPROF_SAMPLE_DETACHED : 0, depth_of(kind), model.deaths};
+}
+
+static uint64_t waiting_samples(void) {
+    uint64_t count = 0;
+    for (uint32_t i = 0; i < model.tenancies; i++)
+        count += tenancies[i].count;
+    return count;
+}
+
+static unsigned fired_before; /* faults, when the core was called */
+
+/* Whether the model still knows, in the midst of a call. */
+static bool is_certain(void) { return model.certain && fault_fired() == fired_before; }
+
+/* --- what the core hands over ------------------------------------------------------------------------------------ */
+
+static void check_frames(const struct spprof_sample *sample) {
+    FUZZ_LAW(sample->depth == 0 || sample->depth == 2);
+    for (uint32_t i = 0; i < sample->depth; i++) {
+        const struct spprof_frame *frame = &sample->frames[i];
+        FUZZ_LAW(frame->code == (uintptr_t)stack_shown[i].code && frame->instruction == stack_shown[i].at);
+        FUZZ_LAW(frame->first_line == stack_shown[i].code->first_line && frame->generation <= model.deaths);
+    }
+}
+
+static void take(void *context, const struct spprof_sample *sample) {
+    FUZZ_LAW(context == &model);
+    check_frames(sample);
+    if (!is_certain())
+        return;
+    FUZZ_LAW(sample->thread < model.tenancies);
+    struct tenancy *tenancy = &tenancies[sample->thread];
+    FUZZ_LAW(tenancy->count > 0);
+    const struct shown *shown = &tenancy->queue[tenancy->first];
+    FUZZ_LAW(sample->tid == tenancy->tid && sample->weight == shown->weight && sample->flags == shown->flags);
+    FUZZ_LAW(sample->depth == shown->depth && (shown->depth == 0 || sample->frames[0].generation == shown->generation));
+    tenancy->words -= RECORD_HEAD_WORDS + 2 * shown->depth;
+    tenancy->first = (tenancy->first + 1) % QUEUE;
+    tenancy->count--;
+}
+
+static void caught_up(void *context, uint64_t generation) {
+    FUZZ_LAW(context == &model && generation <= model.deaths);
+    for (uint32_t i = 0; is_certain() && i < model.tenancies; i++)
+        for (uint32_t k = 0; k < tenancies[i].count; k++)
+            FUZZ_LAW(tenancies[i].queue[(tenancies[i].first + k) % QUEUE].generation >= generation);
+}
+
+/* --- calling the core ------------------------------------------------------------------------------------------- */
+
+static void enter_core(void) {
+    fired_before = fault_fired();
+    faults_on();
+}
+
+/* Whether everything went as it should. */
+static bool leave_core(void) {
+    faults_off();
+    bool sound = fault_fired() == fired_before;
+    if (!sound) {
+        model.certain = false;
+        fuzz_note("hindered");
+    }
+    return sound;
+}
+
+static void check_stats(void) {
+    struct spprof_stats stats;
+    spprof_get_stats(&stats);
+    uint64_t sum = 0, expected = 0;
+    for (int i = 0; i < SPPROF_REASONS; i++) {
+        sum += stats.by_reason[i];
+        expected += model.by_reason[i];
+        if (model.certain && stats.by_reason[i] != model.by_reason[i])
+            fuzz_fail("%s: the core counts %lu, the model %lu", spprof_reason_name((enum spprof_reason)i),
+                      stats.by_reason[i], model.by_reason[i]);
+    }
+    FUZZ_LAW(stats.ticks == sum && spprof_is_active() == model.active && fake_watcher() == model.active);
+    if (!model.certain)
+        return;
+    FUZZ_LAW(sum == expected && stats.samples == model.samples && stats.handler_runs == model.runs);
+    FUZZ_LAW(stats.unguarded_ticks == model.unguarded);
+    FUZZ_LAW(stats.threads == model.tenancies && stats.threads_refused == 0);
+}
+
+/* Every thread that the session knows has one timer, and there is no other. */
+static void check_timers(void) {
+    unsigned expected = 0;
+    for (int i = 0; i < THREADS; i++) {
+        if (threads[i].tenancy < 0 || model.wall)
+            continue;
+        expected++; /* that of a dead one too, until it is out of the list */
+        const struct fake_timer *timer = fake_timer_of(tid_of(i));
+        FUZZ_LAW(!fake_threads[i].alive || (timer != NULL && timer->interval == INTERVAL));
+    }
+    FUZZ_LAW(fake_timers_made() == expected + holdings.refused_deletes);
+}
+
+/* --- start and stop ------------------------------------------------------------------------------------------------ */
+
+static const int taken_signals[] = {SIGSEGV, SIGBUS, SIGPROF};
+#define TAKEN 3
+
+static void owners(void *owner[TAKEN]) {
+    for (int i = 0; i < TAKEN; i++) {
+        struct sigaction action;
+        sigaction(taken_signals[i], NULL, &action);
+        owner[i] = (void *)(uintptr_t)action.sa_sigaction;
+    }
+}
+
+static bool is_owner(int number, signal_function *function) {
+    struct sigaction action;
+    sigaction(number, NULL, &action);
+    return action.sa_sigaction == function;
+}
+
+static void forget_tenancies(void) {
+    model.tenancies = 0;
+    for (int i = 0; i < THREADS; i++)
+        threads[i].tenancy = -1;
+}
+
+static void count_from_zero(void) {
+    memset(model.by_reason, 0, sizeof model.by_reason);
+    model.runs = model.samples = model.unguarded = 0;
+}
+
+/* A start that nothing hindered. */
+static void model_start(const struct spprof_config *config) {
+    forget_tenancies();
+    count_from_zero();
+    model.certain = model.active = true;
+    model.wall = config->mode == SPPROF_WALL;
+    model.sink = config->sink != NULL;
+    model.waiting = model.sink_unsure = false;
+    model.last_look = 0;
+    model.due = fake_now() + INTERVAL;
+    model.weight = 1;
+    if (is_bound(MAIN)) /* by its own state, before the list is read */
+        meet(MAIN);
+    meet_all();
+}
+
+static unsigned changed_owners(void *const before[TAKEN]) {
+    void *now[TAKEN];
+    unsigned changed = 0;
+    owners(now);
+    for (int i = 0; i < TAKEN; i++) /* ours from before go too, where a neighbour had put them back */
+        changed += now[i] != before[i] && before[i] != (void *)(uintptr_t)handler_on_fault;
+    return changed;
+}
+
+static void check_failed_start(int error, bool sound, int expected, void *const before[TAKEN], long mappings) {
+    const char *why = spprof_error();
+    FUZZ_LAW(error < 0 && strlen(why) > 10 && strlen(why) < 250 && strchr(why, '\n') == NULL);
+    if (sound && error != expected)
+        fuzz_fail("a start failed with %d (%s) instead of %d", error, why, expected);
+    FUZZ_LAW(spprof_is_active() == model.active);
+    if (error == -EBUSY)
+        return;
+    model.sink_unsure = model.sink_unsure || !sound;
+    FUZZ_LAW(!fake_watcher() && fake_timers_made() == holdings.refused_deletes);
+    fake_timers_silence();
+    FUZZ_LAW(changed_owners(before) <= holdings.refused_actions);
+    FUZZ_LAW(holdings.mappings <= mappings && holdings.files == 0);
+    if (holdings.mappings == holdings.refused_unmaps)
+        model.waiting = false;
+}
+
+enum wrong { RIGHT, SHORT_INTERVAL, UNKNOWN_MODE, DEEP, ODD_RING, NO_STATE, UNREADABLE_STATE, NO_INTERPRETER, WRONGS };
+
+static struct spprof_config make_config(uint8_t argument) {
+    static const char no_table[1024] = "no table of offsets";
+    struct spprof_config config = {
+        .interval = INTERVAL,
+        .max_depth = 16,
+        .ring_bytes = RING_WORDS * 8,
+        .runtime = &_PyRuntime,
+        .code_type = PyCode_Type,
+        .thread_state = &threads[MAIN].state,
+        .mode = argument & 1 ? SPPROF_WALL : SPPROF_CPU,
+        .sink = argument & 2 ? take : NULL,
+        .sink_context = &model,
+        .caught_up = caught_up,
+    };
+    switch ((enum wrong)(argument >> 2 & 7)) {
+    case SHORT_INTERVAL:
+        config.interval = 99999;
+        break;
+    case UNKNOWN_MODE:
+        config.mode = (enum spprof_mode)2;
+        break;
+    case DEEP:
+        config.max_depth = 4097;
+        break;
+    case ODD_RING:
+        config.ring_bytes = 4097;
+        break;
+    case NO_STATE:
+        config.thread_state = NULL;
+        break;
+    case UNREADABLE_STATE:
+        config.thread_state = no_access;
+        break;
+    case NO_INTERPRETER:
+        config.runtime = no_table;
+        break;
+    default:
+        break;
+    }
+    return config;
+}
+
+static void start(uint8_t argument) {
+    /* Three of four starts are of a right configuration: bits that say "wrong" count only where bit 7 is set. */
+    struct spprof_config config = make_config(argument & 0x80 ? argument : argument & 3);
+    bool right = !(argument & 0x80) || (argument >> 2 & 7) == RIGHT;
+    void *before[TAKEN];
+    long mappings = holdings.mappings;
+    owners(before);
+    enter_core();
+    int error = spprof_start(&config);
+    bool sound = leave_core();
+    if (error != 0) {
+        check_failed_start(error, sound, model.active ? -EBUSY : -EINVAL, before, mappings);
+        FUZZ_LAW(!sound || !right || model.active);
+        return;
+    }
+    FUZZ_LAW(right && !model.active);
+    model_start(&config);
+    model.certain = sound;
+    if (sound)
+        check_timers();
+}
+
+static void stop(void) {
+    bool were_ours = is_owner(SIGSEGV, handler_on_fault);
+    enter_core();
+    int error = spprof_stop();
+    bool sound = leave_core();
+    if (!model.active) {
+        FUZZ_LAW(error == -ESRCH);
+        return;
+    }
+    FUZZ_LAW(error == 0);
+    model.active = false;
+    model.waiting = !model.sink;
+    for (int i = 0; i < THREADS; i++)
+        threads[i].tenancy = -1;
+    FUZZ_LAW(fake_timers_made() == holdings.refused_deletes && holdings.files == 0);
+    fake_timers_silence(); /* what could not be deleted; a tick of such a timer is one that comes late */
+    if (sound)             /* else a question that failed may have kept it */
+        FUZZ_LAW(!were_ours || !is_owner(SIGSEGV, handler_on_fault));
+    FUZZ_LAW(!model.sink || holdings.mappings == holdings.refused_unmaps);
+    FUZZ_LAW(!model.sink || !model.certain || waiting_samples() == 0);
+}
+
+/* --- ticks, looks, drains --------------------------------------------------------------------------------------- */
+
+static struct held {
+    uint64_t value;
+    uint32_t weight;
+    int thread;
+    int64_t tenancy;
+} held[HELD];
+static unsigned held_count;
+
+static void deliver(int thread, uint64_t value, uint32_t overrun, bool blocked) {
+    ucontext_t context;
+    memset(&context, 0, sizeof context);
+    sigemptyset(&context.uc_sigmask);
+    if (blocked)
+        sigaddset(&context.uc_sigmask, SIGSEGV);
+#if defined(__x86_64__)
+    context.uc_mcontext.gregs[REG_RSP] = (long long)stack_of(thread) + 256;
+#elif defined(__aarch64__)
+    context.uc_mcontext.sp = stack_of(thread) + 256;
+#endif
+    siginfo_t info = {.si_signo = SIGPROF, .si_code = SI_TIMER};
+    info.si_value.sival_ptr = (void *)(uintptr_t)value; // NOLINT: the timer's value
+    info.si_overrun = (int)overrun;
+    errno = 4711;
+    enter_core();
+    handler_on_profile_signal(SIGPROF, &info, &context);
+    FUZZ_LAW(errno == 4711);
+    leave_core();
+}
+
+static uint64_t ticks_now(void) {
+    struct spprof_stats stats;
+    spprof_get_stats(&stats);
+    return stats.ticks;
+}
+
+static void tick(uint8_t argument) {
+    int thread = argument % THREADS;
+    const struct fake_timer *timer = fake_timer_of(tid_of(thread));
+    if (timer == NULL || !fake_threads[thread].alive || !is_owner(SIGPROF, handler_on_profile_signal))
+        return;
+    uint32_t overrun = argument >> 3 & 3;
+    if (argument & 0x40) { /* the thread has the signal blocked: it comes later */
+        if (held_count < HELD)
+            held[held_count++] = (struct held){timer->value, 1 + overrun, thread, threads[thread].tenancy};
+        return;
+    }
+    bool blocked = argument & 0x20;
+    bool unguarded = blocked || !is_owner(SIGSEGV, handler_on_fault);
+    uint64_t before = ticks_now();
+    deliver(thread, timer->value, overrun, blocked);
+    FUZZ_LAW(ticks_now() == before + 1 + overrun || !model.active);
+    if (model.certain && threads[thread].tenancy >= 0)
+        count_tick(thread, 1 + overrun, unguarded);
+}
+
+/* A signal that was held back arrives: its timer may be gone, its session too. */
+static void late(void) {
+    if (held_count == 0 || !is_owner(SIGPROF, handler_on_profile_signal))
+        return;
+    struct held tick = held[--held_count];
+    bool current = model.active && tick.tenancy >= 0 && threads[tick.thread].tenancy == tick.tenancy;
+    uint64_t before = ticks_now(), busy = sampler.strays.by_reason[SPPROF_BUSY];
+    bool unguarded = !is_owner(SIGSEGV, handler_on_fault);
+    deliver(tick.thread, tick.value, tick.weight - 1, false);
+    FUZZ_LAW(ticks_now() == before + (model.active ? tick.weight : 0));
+    if (!model.active) {
+        FUZZ_LAW(sampler.strays.by_reason[SPPROF_BUSY] == busy + tick.weight);
+        fuzz_reach(SPPROF_BUSY);
+    }
+    if (!model.certain || !model.active)
+        return;
+    if (current && fake_timer_has(tick.value)) {
+        count_tick(tick.thread, tick.weight, unguarded);
+    } else {
+        model.by_reason[SPPROF_NO_THREAD_STATE] += tick.weight;
+        fuzz_reach(SPPROF_NO_THREAD_STATE);
+    }
+}
+
+static void model_observe(bool unguarded) {
+    for (int i = 0; i < THREADS; i++)
+        if (threads[i].tenancy >= 0)
+            count_tick(i, model.weight, unguarded);
+}
+
+/* When the observer is due next, and what its look then stands for. */
+static void model_next_look(void) {
+    uint64_t missed = (fake_now() - model.due) / INTERVAL;
+    model.due += (1 + missed) * INTERVAL;
+    model.weight = (uint32_t)(1 + missed);
+}
+
+static void look(uint8_t argument) {
+    if (!model.active || model.tenancies >= tenancies_most)
+        return;
+    bool was_certain = model.certain;
+    fake_wait((argument & 3) * INTERVAL);
+    if (was_certain) { /* before the core, which hands over what it captures in the same look */
+        meet_all();
+        if (model.wall)
+            model_observe(!is_owner(SIGSEGV, handler_on_fault));
+    }
+    enter_core();
+    fake_look();
+    bool sound = leave_core();
+    model_next_look();
+    if (!sound || !was_certain)
+        return;
+    check_timers();
+    FUZZ_LAW(!model.sink || waiting_samples() == 0);
+}
+
+static void drain(void) {
+    uint64_t waiting = model.active || model.waiting ? waiting_samples() : 0;
+    enter_core();
+    int64_t count = spprof_drain(take, &model);
+    bool sound = leave_core();
+    if (sound && model.certain)
+        FUZZ_LAW(count == (model.sink ? -EBUSY : (int64_t)waiting) ||
+                 (model.sink_unsure && (count == 0 || count == -EBUSY)));
+}
+
+/* --- the rest of what can happen --------------------------------------------------------------------------------- */
+
+static void give_birth(uint8_t argument) {
+    int thread = argument % THREADS;
+    bool unknown = threads[thread].tenancy < 0; /* else it would be the same thread to the core: same id, same stack */
+    if (!threads[thread].listed && unknown && id_is_free(thread))
+        be_born(thread, (enum kind)((argument >> 3) % KINDS));
+}
+
+static void change(uint8_t argument) {
+    int thread = argument % THREADS;
+    if (threads[thread].listed)
+        set_kind(thread, (enum kind)((argument >> 3) % KINDS));
+}
+
+static void let_fork(bool in_child) {
+    enter_core();
+    fake_fork(in_child);
+    leave_core();
+    if (!in_child)
+        return;
+    for (int i = 1; i < THREADS; i++)
+        die(i, false);
+    forget_tenancies();
+    count_from_zero();
+    held_count = 0;
+    holdings.refused_deletes = 0; /* the child has no timers */
+    model.active = model.waiting = false;
+    model.certain = true;
+}
+
+static void neighbour(int number) { (void)number; }
+
+static void take_signal(int number) {
+    struct sigaction theirs = {.sa_handler = neighbour};
+    sigaction(number, &theirs, NULL);
+}
+
+static struct sigaction default_fault, our_ticks;
+
+/* A neighbour takes a signal, or its former owner has it back. */
+static void meet_neighbour(uint8_t argument) {
+    static struct sigaction displaced;
+    struct sigaction present;
+    if (argument & 1) {
+        take_signal(SIGPROF);
+        return;
+    }
+    sigaction(SIGSEGV, NULL, &present);
+    if (present.sa_handler != neighbour) {
+        displaced = present;
+        take_signal(SIGSEGV);
+    } else {
+        sigaction(SIGSEGV, &displaced, NULL);
+    }
+}
+
+static void plan_fault(uint8_t which, uint8_t how) {
+    struct fault fault = {.call = which % (CALLS + 1), .nth = 1 + (how & 15), .lasting = how >> 7};
+    if (fault.call == CALLS)
+        fault.nth = 0;
+    else
+        fault.error = call_kinds[fault.call].errors[(how >> 4 & 3) % call_kinds[fault.call].error_count];
+    fault_plan(&fault);
+}
+
+static void check_names(void) {
+    int32_t tid;
+    char name[16];
+    for (uint32_t i = 0; i < model.tenancies && model.certain && !model.active; i++)
+        FUZZ_LAW(spprof_thread_name(i, &tid, name) && tid == tenancies[i].tid &&
+                 memchr(name, '\0', sizeof name) != NULL);
+    if (model.certain)
+        FUZZ_LAW(!spprof_thread_name(model.active ? 0 : model.tenancies, &tid, name));
+}
+
+static void pass(uint8_t argument) {
+    fake_threads[argument % THREADS].used += (argument >> 3) * (int64_t)(INTERVAL / 2);
+    fake_pass((argument >> 3) * INTERVAL / 4);
+}
+
+static void operate(enum operation operation, uint8_t argument) {
+    switch (operation) {
+    case START:
+        start(argument);
+        break;
+    case STOP:
+        stop();
+        break;
+    case TICK:
+        tick(argument);
+        break;
+    case LATE:
+        late();
+        break;
+    case LOOK:
+        look(argument);
+        break;
+    case DRAIN:
+        drain();
+        break;
+    case BIRTH:
+        give_birth(argument);
+        break;
+    case DEATH:
+        if (argument % THREADS != MAIN)
+            die(argument % THREADS, argument & 8);
+        break;
+    case CHANGE:
+        change(argument);
+        break;
+    case FORK:
+        let_fork(argument & 1);
+        break;
+    case CODE_DIED:
+        FUZZ_LAW(spprof_code_died(&inner) == ++model.deaths);
+        break;
+    case NEIGHBOUR:
+        meet_neighbour(argument);
+        break;
+    case NAMES:
+        check_names();
+        break;
+    default:
+        pass(argument);
+        break;
+    }
+    check_stats();
+}
+
+/* --- the whole --------------------------------------------------------------------------------------------------- */
+
+/* Nothing is active or waiting, nobody has a signal that is not theirs, and only MAIN is there. */
+static void clear_away(void) {
+    fault_plan(&(struct fault){0});
+    sigaction(SIGSEGV, &default_fault, NULL);
+    sigaction(SIGBUS, &default_fault, NULL);
+    for (int i = 1; i < THREADS; i++)
+        die(i, false);
+    set_kind(MAIN, NORMAL);
+    if (model.active)
+        stop();
+    sigaction(SIGPROF, &our_ticks, NULL);
+    start(2); /* takes what nobody drained */
+    stop();
+    holdings.refused_deletes = holdings.refused_actions = 0;
+    memset(fake_timers, 0, sizeof fake_timers);
+    held_count = 0;
+}
+
+static void try_operations(const uint8_t *bytes, size_t count) {
+    for (size_t i = 0; i + 1 < count; i += 2) {
+        enum operation operation = bytes[i] % OPERATIONS;
+        if (operation != FAULT)
+            operate(operation, bytes[i + 1]);
+        else if (i + 2 < count)
+            plan_fault(bytes[i + 1], bytes[i + 2]), i++;
+    }
+}
+
+void fuzz_one(const uint8_t *bytes, size_t count) {
+    fake_kernel_begin();
+    try_operations(bytes, count);
+    clear_away();
+}
+
+/* Once what the core keeps for ever is there, every input finds the same: a slot for as many threads as can be, and the
+ * dispositions that a neighbour can leave. */
+static void warm_up(void) {
+    static const uint8_t neighbours[] = {START,     0, NEIGHBOUR, 0, NEIGHBOUR, 1, LOOK,      0, STOP,      0,
+                                         START,     0, STOP,      0, NEIGHBOUR, 0, START,     0, NEIGHBOUR, 0,
+                                         NEIGHBOUR, 0, STOP,      0, NEIGHBOUR, 0, NEIGHBOUR, 1, START,     1,
+                                         NEIGHBOUR, 0, STOP,      0, START,     2, LOOK,      0, STOP,      0};
+    uint8_t round[32];
+    size_t count = 0;
+    for (uint8_t thread = 1; thread <= 4; thread++)
+        round[count++] = BIRTH, round[count++] = thread;
+    round[count++] = LOOK, round[count++] = 0;
+    for (uint8_t thread = 1; thread <= 4; thread++)
+        round[count++] = TICK, round[count++] = thread;
+    for (uint8_t thread = 1; thread <= 4; thread++)
+        round[count++] = DEATH, round[count++] = thread;
+    round[count++] = LOOK, round[count++] = 0;
+    fake_kernel_begin();
+    operate(START, 0);
+    while (model.tenancies < WARM_TENANCIES)
+        try_operations(round, count);
+    clear_away();
+    for (int i = 0; i < 3; i++)
+        fuzz_one(neighbours, sizeof neighbours);
+    tenancies_most = TENANCIES;
+}
+
+void fuzz_set_up(void) {
+    size_t size = THREADS * FAKE_STACK_BYTES;
+    stacks = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    no_access = mmap(NULL, 4096, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (stacks == MAP_FAILED || no_access == MAP_FAILED)
+        fuzz_fail("no memory");
+    fake_kernel_stacks((uintptr_t)stacks, (uintptr_t)stacks + size);
+    sigaction(SIGSEGV, NULL, &default_fault);
+    be_born(MAIN, NORMAL);
+    forget_tenancies();
+    fake_kernel_begin();
+    start(2);
+    sigaction(SIGPROF, NULL, &our_ticks);
+    stop();
+    warm_up();
+}
