@@ -354,7 +354,6 @@ void threads_forget(void) {
     atomic_write(counter_outcome, &registry.discovered, 0);
     atomic_write(counter_outcome, &registry.refused, 0);
     threads_release();
-    atomic_write(counter_outcome, &registry.discovered, 0);
 }
 
 void threads_count(struct spprof_stats *stats) {
