@@ -37,11 +37,13 @@ _Static_assert(ATOMIC_INT_LOCK_FREE == 2 && ATOMIC_LONG_LOCK_FREE == 2 && ATOMIC
 #define ORDER_leave memory_order_release         /* pairs with quiesce_check: what the handler did is done */
 #define ORDER_active_peek memory_order_relaxed   /* an answer that may be old when it arrives: no pair */
 
-/* handler.h, slot table: a slot's fields are written before its place in the table and its generation are. */
+/* handler.h, slot table: a slot is made before its place in the table is written, and a tenant's fields before the
+ * generation that the tenant's ticks carry is (again). */
 #define ORDER_slot_publish memory_order_release     /* pairs with slot_find */
+#define ORDER_slot_let memory_order_release         /* pairs with enter_generation */
 #define ORDER_slot_find memory_order_acquire        /* pairs with slot_publish */
 #define ORDER_slot_retire memory_order_seq_cst      /* pairs with enter_generation, as active_write with enter_check */
-#define ORDER_enter_generation memory_order_seq_cst /* pairs with slot_retire */
+#define ORDER_enter_generation memory_order_seq_cst /* pairs with slot_retire and with slot_let */
 #define ORDER_state_update memory_order_relaxed /* the thread state's address alone; what it points to is validated */
 
 /* ordinary/threads.c: a forked child has one thread. */
@@ -50,6 +52,9 @@ _Static_assert(ATOMIC_INT_LOCK_FREE == 2 && ATOMIC_LONG_LOCK_FREE == 2 && ATOMIC
 /* handler.c: deaths of code objects. The interpreter itself orders a death after the last use of the object. */
 #define ORDER_generation_advance memory_order_acq_rel /* pairs with generation_read */
 #define ORDER_generation_read memory_order_acquire    /* pairs with generation_advance */
+
+/* handler.h: the number that marks our ticks. It is compared with what a tick itself carries, and guards nothing. */
+#define ORDER_cookie memory_order_relaxed /* no pair */
 
 /* signals.c: a disposition is written whole before the pointer to it is. */
 #define ORDER_disposition_publish memory_order_release /* pairs with disposition_find */

@@ -9,7 +9,7 @@
 #include "signals.h"
 
 struct sampler sampler;
-uint32_t tick_cookie;
+_Atomic uint32_t tick_cookie;
 
 #if defined(__x86_64__)
 #define STACK_POINTER(context) ((context)->uc_mcontext.gregs[REG_RSP])
@@ -86,6 +86,33 @@ static bool enter(struct slot *slot, uint32_t generation) {
 
 static void leave(struct slot *slot) { atomic_subtract(leave, &slot->inside, 1); }
 
+#if defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define __SANITIZE_THREAD__ /* as gcc has it */
+#endif
+#endif
+
+#ifdef __SANITIZE_THREAD__
+/* ThreadSanitizer holds a signal back and calls the handler later, with the context of the moment when the signal came,
+ * and with every signal blocked: a guarded load's fault would end the process. It restores the mask itself. */
+static void let_faults_through(void) {
+    sigset_t faults;
+    sigemptyset(&faults);
+    sigaddset(&faults, SIGSEGV);
+    sigaddset(&faults, SIGBUS);
+    pthread_sigmask(SIG_UNBLOCK, &faults, NULL);
+}
+
+static uintptr_t stack_low_of(const ucontext_t *context) {
+    uintptr_t then = (uintptr_t)STACK_POINTER(context) - RED_ZONE, here = (uintptr_t)__builtin_frame_address(0);
+    return then < here ? then : here;
+}
+#else
+static void let_faults_through(void) {}
+
+static uintptr_t stack_low_of(const ucontext_t *context) { return (uintptr_t)STACK_POINTER(context) - RED_ZONE; }
+#endif
+
 static void on_tick(uint64_t value, uint32_t weight, const ucontext_t *context) {
     uint32_t number = value & 0xffff;
     struct slot *slot = number < SLOTS_MAX ? atomic_read(slot_find, &sampler.slots[number]) : NULL;
@@ -94,8 +121,7 @@ static void on_tick(uint64_t value, uint32_t weight, const ucontext_t *context) 
         return;
     }
     if (enter(slot, value >> 16 & 0xffff)) {
-        handler_tick(slot, weight, (uintptr_t)STACK_POINTER(context) - RED_ZONE,
-                     handler_choose_reader(&context->uc_sigmask));
+        handler_tick(slot, weight, stack_low_of(context), handler_choose_reader(&context->uc_sigmask));
     } else {
         bool active = atomic_read(active_peek, &sampler.active);
         counters_stray(&sampler.strays, weight, active ? SPPROF_NO_THREAD_STATE : SPPROF_BUSY);
@@ -106,7 +132,8 @@ static void on_tick(uint64_t value, uint32_t weight, const ucontext_t *context) 
 void handler_on_profile_signal(int signal, siginfo_t *info, void *ucontext) {
     int saved = errno;
     uint64_t value = (uintptr_t)info->si_value.sival_ptr;
-    if (info->si_code == SI_TIMER && value >> 32 == tick_cookie)
+    let_faults_through();
+    if (info->si_code == SI_TIMER && value >> 32 == atomic_read(cookie, &tick_cookie))
         on_tick(value, 1 + (uint32_t)info->si_overrun, ucontext);
     else
         signals_chain(signal, info, ucontext);

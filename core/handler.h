@@ -15,6 +15,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "atomics.h"
 #include "counters.h"
 #include "layout.h"
 #include "ring.h"
@@ -79,10 +80,10 @@ extern struct sampler sampler;
 
 /* The signal's value: a number drawn at random for this process, so that only our timers' signals are taken for ours,
  * the slot's generation and its number. Set once, before the handler is installed. */
-extern uint32_t tick_cookie;
+extern _Atomic uint32_t tick_cookie;
 
 static inline uint64_t tick_value(uint32_t slot, uint32_t generation) {
-    return (uint64_t)tick_cookie << 32 | (uint64_t)(generation & 0xffff) << 16 | slot;
+    return (uint64_t)atomic_read(cookie, &tick_cookie) << 32 | (uint64_t)(generation & 0xffff) << 16 | slot;
 }
 
 /* The handler of SIGPROF: takes the ticks of our timers, hands every other signal to its former owner. */

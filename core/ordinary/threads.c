@@ -188,6 +188,9 @@ static int admit(uintptr_t state, int32_t tid, uintptr_t thread_id, uint64_t sca
     slot->tid = tid;
     slot->thread_id = thread_id;
     atomic_write(state_update, &slot->thread_state, state);
+    /* A timer's signals come after the timer was made, as the kernel has it. So that the language has it too, the
+     * generation that they will be compared with is stored again. */
+    atomic_write(slot_let, &slot->generation, atomic_read(enter_generation, &slot->generation));
     bool observed = registry.config.interval == 0;
     if (observed)
         stack_find(slot->tid, slot->thread_id, &slot->stack_low, &slot->stack_high);
