@@ -103,14 +103,18 @@ static void let_faults_through(void) {
     pthread_sigmask(SIG_UNBLOCK, &faults, NULL);
 }
 
-static uintptr_t stack_low_of(const ucontext_t *context) {
+/* The handler's own frame counts where it is on the thread's stack: the initial thread may have an alternate one. */
+static uintptr_t stack_low_of(const struct slot *slot, const ucontext_t *context) {
     uintptr_t then = (uintptr_t)STACK_POINTER(context) - RED_ZONE, here = (uintptr_t)__builtin_frame_address(0);
-    return then < here ? then : here;
+    return here < then && stack_high_of(slot, here) == stack_high_of(slot, then) ? here : then;
 }
 #else
 static void let_faults_through(void) {}
 
-static uintptr_t stack_low_of(const ucontext_t *context) { return (uintptr_t)STACK_POINTER(context) - RED_ZONE; }
+static uintptr_t stack_low_of(const struct slot *slot, const ucontext_t *context) {
+    (void)slot;
+    return (uintptr_t)STACK_POINTER(context) - RED_ZONE;
+}
 #endif
 
 static void on_tick(uint64_t value, uint32_t weight, const ucontext_t *context) {
@@ -121,7 +125,7 @@ static void on_tick(uint64_t value, uint32_t weight, const ucontext_t *context) 
         return;
     }
     if (enter(slot, value >> 16 & 0xffff)) {
-        handler_tick(slot, weight, stack_low_of(context), handler_choose_reader(&context->uc_sigmask));
+        handler_tick(slot, weight, stack_low_of(slot, context), handler_choose_reader(&context->uc_sigmask));
     } else {
         bool active = atomic_read(active_peek, &sampler.active);
         counters_stray(&sampler.strays, weight, active ? SPPROF_NO_THREAD_STATE : SPPROF_BUSY);

@@ -124,6 +124,9 @@ static const struct table_shape shapes[] = {
 /* No structure that is read here comes near this size; a table that says so is damaged. */
 #define LARGEST_STRUCTURE (1u << 24)
 
+/* The cookie, the version and the threading build: they stand first in every table. */
+#define HEAD_BYTES 24
+
 struct table {
     uint64_t words[LAYOUT_TABLE_BYTES / 8];
     const char *damage; /* the first field that cannot be right, or NULL */
@@ -221,9 +224,10 @@ bool layout_read(struct layout *layout, const void *bytes, size_t count, char *p
     struct table table = {.damage = NULL};
     if (count > sizeof table.words)
         count = sizeof table.words;
-    memcpy(table.words, bytes, count);
+    /* What lies past the table belongs to the running interpreter: no word more is read than the version has. */
+    memcpy(table.words, bytes, count < HEAD_BYTES ? count : HEAD_BYTES);
 
-    if (count < 24 || memcmp(table.words, "xdebugpy", 8) != 0) {
+    if (count < HEAD_BYTES || memcmp(table.words, "xdebugpy", 8) != 0) {
         snprintf(problem, room,
                  "the interpreter has no table of offsets (its cookie is missing); "
                  "spprof needs CPython 3.13, 3.14 or 3.15");
@@ -246,6 +250,7 @@ bool layout_read(struct layout *layout, const void *bytes, size_t count, char *p
         snprintf(problem, room, "the table of offsets of CPython %u.%u is cut short", major, minor);
         return false;
     }
+    memcpy(table.words, bytes, shape->words * sizeof(uint64_t));
     struct layout made = {.version = shape->version, .free_threaded = table.words[2] == 1};
     if (table.words[2] > 1)
         table.damage = "the threading build";
