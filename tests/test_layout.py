@@ -9,7 +9,7 @@ import pytest
 import support
 from hypothesis import given
 from hypothesis import strategies as st
-from synthetic import FIELDS, VERSIONS, Layout, has_base_frame, has_tlbc, make_layout
+from synthetic import FIELDS, PAGE, VERSIONS, Area, Layout, has_base_frame, has_tlbc, make_layout
 
 ALL = (1 << 64) - 1
 COOKIE = struct.unpack("<Q", b"xdebugpy")[0]
@@ -162,6 +162,17 @@ def test_table_of_its_least_length(harness):
 def test_longer_than_what_is_read(harness):
     layout, _ = read(harness, table("3.15t") + b"\xff" * 512)
     assert values(layout) == values(make_layout("3.15t"))
+
+
+def test_what_lies_past_the_table_is_not_read(harness):
+    """It belongs to the running interpreter, which changes it meanwhile."""
+    for version, words in WORDS.items():
+        least = 8 * (max(words.values()) + 1)
+        area = Area(PAGE)
+        start = area.end - least
+        ctypes.memmove(start, table(version), least)
+        assert read(harness, ctypes.c_char_p(start), 1024)[1] is None
+        refused(harness, ctypes.c_char_p(area.end - 24), "no table", size=1024)
 
 
 def test_gil_builds_need_no_thread_local_bytecode(harness):

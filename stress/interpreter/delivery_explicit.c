@@ -1,5 +1,8 @@
 /* delivery.h, for ThreadSanitizer: takes the place of core/ordinary/timers.c as well. */
 #define _GNU_SOURCE /* gettid, register names */
+#ifndef EXPLICIT_DELIVERY
+#define EXPLICIT_DELIVERY /* what it is compiled with beside the rest */
+#endif
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
@@ -14,11 +17,11 @@
 #include "ordinary/timers.h"
 
 #define CELLS 512
-#define POINTS_BETWEEN_TICKS 64   /* on average */
-#define LATE_ONE_IN 8             /* ticks are kept */
-#define LATE_POINTS 200           /* for so many points at most */
-#define FOREIGN_ONE_IN 32         /* for a tick, a SIGPROF of somebody else's */
-#define TICKS_AT_THE_END 8        /* that a thread may still take when its state has gone */
+#define POINTS_BETWEEN_TICKS 64 /* on average */
+#define LATE_ONE_IN 8           /* ticks are kept */
+#define LATE_POINTS 200         /* for so many points at most */
+#define FOREIGN_ONE_IN 32       /* for a tick, a SIGPROF of somebody else's */
+#define TICKS_AT_THE_END 8      /* that a thread may still take when its state has gone */
 
 #if defined(__x86_64__)
 #define STACK_POINTER(context) ((context)->uc_mcontext.gregs[REG_RSP])

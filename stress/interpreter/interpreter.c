@@ -301,7 +301,8 @@ static void initialize(const struct thread_state *thread, struct frame *frame, s
     PUT(frame->builtins, 0);
     PUT(frame->globals, 0);
     PUT(frame->locals, 0);
-    PUT(frame->stackpointer, frame->localsplus + code->locals);
+    uintptr_t *locals = (uintptr_t *)(frame + 1);
+    PUT(frame->stackpointer, locals + code->locals);
     PUT(frame->frame_obj, 0);
     code_unit *own = bytecode_of(code, thread->tlbc_index);
     PUT(frame->instr_ptr, own != NULL ? own : code->adaptive);
@@ -310,7 +311,7 @@ static void initialize(const struct thread_state *thread, struct frame *frame, s
     PUT(frame->owner, BY_THREAD);
     PUT(frame->visited, 0);
     for (int64_t i = 0; i < code->locals; i++)
-        *(volatile uintptr_t *)&frame->localsplus[i] = 0;
+        *(volatile uintptr_t *)&locals[i] = 0;
     delivery_point();
 }
 

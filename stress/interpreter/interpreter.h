@@ -34,7 +34,8 @@ struct code {
     int32_t first_line; /* what it is: oracle.h */
     const char *filename, *name, *qualname;
     struct bytecodes *tlbc; /* other threads may replace it, under the interpreter's code lock */
-    struct bytecodes *replaced[8]; /* another thread may be reading them: freed with the code object, CPython does earlier */
+    struct bytecodes
+        *replaced[8]; /* another thread may be reading them: freed with the code object, CPython does earlier */
     int replaced_count;
     int64_t locals;
     code_unit adaptive[CODE_UNITS];
@@ -50,7 +51,7 @@ struct frame {
     int32_t tlbc_index;
     uint16_t return_offset;
     uint8_t visited, owner;
-    uintptr_t localsplus[];
+    /* The local variables follow. */
 };
 
 /* _PyStackChunk, Include/cpython/pystate.h */

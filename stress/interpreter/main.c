@@ -89,7 +89,9 @@ static struct spprof_config configure(void) {
     return (struct spprof_config){
         .interval = 100000 + draw() % 10 * 100000,
         .max_depth = short_stacks ? 8 : 256,
-        .ring_bytes = short_stacks ? 4096 : draw() % 2 ? 8192 : 0,
+        .ring_bytes = short_stacks ? 4096
+                      : draw() % 2 ? 8192
+                                   : 0,
         .runtime = interpreter_runtime,
         .code_type = interpreter_code_type,
         .thread_state = standing,

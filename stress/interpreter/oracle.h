@@ -30,9 +30,10 @@ static inline int32_t line_of(enum kind kind, int family, int level) {
 struct oracle {
     uint64_t judged, impossible;
     uint64_t frames, deepest;
-    const void *stable[FAMILIES][LEVELS + 1]; /* the code objects that live as long as the process; level 0: generators */
-    int32_t roots[1 << 20];                   /* by the session's thread number: its root's family + 1 */
-    char example[512];                        /* the first impossible stack, outermost first */
+    const void
+        *stable[FAMILIES][LEVELS + 1]; /* the code objects that live as long as the process; level 0: generators */
+    int32_t roots[1 << 20];            /* by the session's thread number: its root's family + 1 */
+    char example[512];                 /* the first impossible stack, outermost first */
 };
 
 extern struct oracle oracle;

@@ -36,7 +36,8 @@ void workload_begin(void) {
     for (int family = 0; family < FAMILIES; family++)
         for (int level = 0; level <= LEVELS; level++) {
             enum kind kind = level == 0 ? GENERATOR : FUNCTION;
-            functions[family][level] = code_new(line_of(kind, family, level), (family * 7 + level * 5) % FRAME_LOCALS_MOST);
+            functions[family][level] =
+                code_new(line_of(kind, family, level), (family * 7 + level * 5) % FRAME_LOCALS_MOST);
             oracle.stable[family][level] = functions[family][level];
         }
 }

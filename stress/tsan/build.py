@@ -13,7 +13,7 @@ BUILD = ROOT / "build" / "stress" / "tsan"
 INTERPRETER = "3.14t-tsan"
 PACKAGE = ROOT / "build" / "python" / INTERPRETER
 
-FLAGS = "-std=gnu11 -g -fPIC -pthread -Wall -Wextra -Werror -Wno-gnu-variable-sized-type-not-at-end".split()
+FLAGS = "-std=gnu11 -g -fPIC -pthread -Wall -Wextra -Werror".split()
 SANITIZED = ["clang", *FLAGS, "-O1", "-fsanitize=thread"]
 PLAIN = ["cc", *FLAGS, "-O2"]
 SYNTHETIC = [ROOT / "stress" / "interpreter" / f"{name}.c" for name in ("interpreter", "workload", "oracle", "main")]
@@ -56,7 +56,9 @@ def copy_core(folder, patches):
 
 
 def is_current(target, stamp):
-    return target.exists() and target.with_suffix(".stamp").exists() and target.with_suffix(".stamp").read_text() == stamp
+    return (
+        target.exists() and target.with_suffix(".stamp").exists() and target.with_suffix(".stamp").read_text() == stamp
+    )
 
 
 def sources_of(*folders):
@@ -65,7 +67,7 @@ def sources_of(*folders):
 
 def stamp_of(*parts):
     digest = hashlib.sha256(repr(parts).encode())
-    for path in sources_of(ROOT / "core", ROOT / "stress" / "interpreter", HERE):
+    for path in [*sources_of(ROOT / "core", ROOT / "stress" / "interpreter"), HERE / "heap.c", HERE / "build.py"]:
         digest.update(str(path).encode() + path.read_bytes())
     return digest.hexdigest()
 
@@ -93,7 +95,9 @@ def includes(core):
 
 
 def core_files(core, without=()):
-    return [path for folder in (core, core / "ordinary") for path in sorted(folder.glob("*.c")) if path.name not in without]
+    return [
+        path for folder in (core, core / "ordinary") for path in sorted(folder.glob("*.c")) if path.name not in without
+    ]
 
 
 def sanitized_interpreter(name, patches=()):
@@ -138,7 +142,9 @@ def package():
         checked(["ar", "rcs", made, *objects], f"the core for {INTERPRETER}")
         PACKAGE.mkdir(parents=True, exist_ok=True)
         environment = {**os.environ, "CC": "clang", "CFLAGS": "-fsanitize=thread"}
-        checked(["ci/extension", INTERPRETER, PACKAGE / "built", made], f"the package for {INTERPRETER}", env=environment)
+        checked(
+            ["ci/extension", INTERPRETER, PACKAGE / "built", made], f"the package for {INTERPRETER}", env=environment
+        )
 
     make(BUILD / "libspprof.a", stamp_of("package", SANITIZED, found.stdout, extension_sources()), BY_THE_CLOCK, recipe)
     return Path(found.stdout.strip())

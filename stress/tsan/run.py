@@ -22,12 +22,14 @@ import subprocess
 import sys
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from controls import CONTROLS
+
 import build
 from build import Failed
-from controls import CONTROLS
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
@@ -49,8 +51,8 @@ class Amount:
     cpython: tuple
 
 
-FULL = Amount(synthetic=(300_000, 20_000), storm=(100_000, 100_000), cpython=(30_000, 80_000))
-SHORT = Amount(synthetic=(100_000, 4_000), storm=(20_000, 10_000), cpython=(3_000, 4_000))
+FULL = Amount(synthetic=(300_000, 20_000), storm=(60_000, 50_000), cpython=(30_000, 80_000))
+SHORT = Amount(synthetic=(100_000, 4_000), storm=(5_000, 2_000), cpython=(3_000, 10_000))
 THREADS = 4
 
 
@@ -98,7 +100,7 @@ def run_child(what, command, environment, errors):
         return child.returncode, output.read()
 
 
-def sanitizer_environment(folder, own=True, **options):
+def sanitizer_environment(folder, **options):
     """The program's own list of suppressions (empty, and meant to stay so), after the interpreter's where there is one."""
     suppressions = folder / "suppressions"
     lists = [*([options.pop("interpreter_list")] if "interpreter_list" in options else []), HERE / "suppressions.txt"]
@@ -192,6 +194,8 @@ def run_control(control, amount, seed, folder):
 
 
 def run_controls(amount, seed, folder):
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        list(pool.map(lambda control: build.sanitized_interpreter(control.name, control.patches), CONTROLS))
     found = {control.name: run_control(control, amount, seed, folder) for control in CONTROLS}
     missed = [name for name, report in found.items() if report is None]
     return found, [f"control {name} was not reported: ThreadSanitizer's silence means nothing" for name in missed]
@@ -201,6 +205,10 @@ def run_cpython(amount, seed, folder):
     python = build.package()
     errors, result = folder / "cpython.errors", folder / "cpython.json"
     interpreter_list = python.parent.parent / "share" / "tsan-suppressions.txt"
+    if not interpreter_list.exists():
+        raise Failed(
+            f"there is no {interpreter_list}; copy the interpreter's Tools/tsan/suppressions_free_threading.txt there"
+        )
     environment = sanitizer_environment(folder, interpreter_list=interpreter_list)
     environment["PYTHONPATH"] = str(build.PACKAGE)
     command = [python, HERE / "workload.py", *amount.cpython, seed, result]

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <pthread.h>
 
+#include "atomics.h"
 #include "clock.h"
 #include "names.h"
 #include "ordinary/codes.h"
@@ -23,6 +24,10 @@ static struct {
     uint64_t started; /* CLOCK_MONOTONIC, nanoseconds */
 } recording;
 
+/* Code objects made since the package was imported. An observer sees one that another thread has made and published
+ * without any order; whoever names it then reads this first, and with it sees the object whole. */
+static _Atomic uint64_t creations;
+
 /* The child of a fork starts afresh; what other threads held here at that moment is lost to it, and harmless. */
 static void after_fork_in_child(void) {
     memset(&calls, 0, sizeof calls);
@@ -35,8 +40,10 @@ static void after_fork_in_child(void) {
  * NULL (PyCode_ClearWatcher and notify_code_watchers take no lock, in 3.13 to 3.15). Without a session it does nothing. */
 static int on_code_event(PyCodeEvent event, PyCodeObject *code) {
     static const struct codes_death death = {.die = spprof_code_died, .names = names_take};
-    if (event != PY_CODE_EVENT_DESTROY)
+    if (event != PY_CODE_EVENT_DESTROY) {
+        atomic_add(creation_tell, &creations, 1);
         return 0;
+    }
     pthread_mutex_lock(&lock);
     if (recording.codes != NULL && !codes_died(recording.codes, code, &death))
         recording.names_lost = true;
@@ -271,6 +278,7 @@ static PyObject *stop_session(void) {
     spprof_stop();
     PyEval_RestoreThread(detached);
     /* Until all are named, whoever dies leaves its names: the recording goes last. */
+    (void)atomic_read(creation_hear, &creations);
     codes_name_living(recording.codes, names_take);
     PyObject *result = recording_dictionary();
     discard_recording();
