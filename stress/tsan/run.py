@@ -35,7 +35,7 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 RESULT = ROOT / "build" / "results" / "tsan.json"
 PARTS = ("synthetic", "storm", "controls", "cpython")
-HANG = 900  # seconds that a child may take
+HANG = 300  # seconds that a child may take
 REPORTED = 66  # exit status of a process that ThreadSanitizer has reported something in
 
 # What has to take place under ThreadSanitizer, or the run has tested nothing.

@@ -1,10 +1,12 @@
 """workload.py HANDLER_RUNS LOOKS SEED RESULT: runs on 3.14t-tsan and samples itself, in one session after another, until
 handlers have run so often and the observer has looked so often. What it found goes to RESULT as JSON."""
 
+import contextlib
 import gc
 import json
 import queue
 import random
+import signal
 import sys
 import threading
 import time
@@ -20,6 +22,23 @@ broken = []  # results of the program itself that were wrong
 def expect(found, right):
     if found != right:
         broken.append(f"{found!r} is not {right!r}")
+
+
+@contextlib.contextmanager
+def undisturbed():
+    """Around every pthread_join. Inside it ThreadSanitizer hands signals on at once, also where libc frees the thread's
+    memory and ThreadSanitizer holds a lock of its own: the handler's first atomic access would wait for it for ever."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGPROF})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def join(threads):
+    with undisturbed():
+        for thread in threads:
+            thread.join()
 
 
 # --- what the threads do ----------------------------------------------------------------------------------
@@ -113,8 +132,7 @@ def births(draw):
     threads = [threading.Thread(target=lambda: results.append(fibonacci(8))) for _ in range(3)]
     for thread in threads:
         thread.start()
-    for thread in threads:
-        thread.join()
+    join(threads)
     expect(results, [21] * 3)
 
 
@@ -182,7 +200,8 @@ def mutate(seed):
 
 def stop(results):
     try:
-        results.append(spprof.stop())
+        with undisturbed():  # it joins the session's thread
+            results.append(spprof.stop())
     except RuntimeError:
         results.append(None)  # another thread was first
 
@@ -202,8 +221,7 @@ def hold_session(draw, mode):
     for rival in rivals:
         rival.start()
     stop(results)
-    for rival in rivals:
-        rival.join()
+    join(rivals)
     profiles = [profile for profile in results if profile is not None]
     expect(len(profiles), 1)
     expect(profiles[0].stats["ticks"], profiles[0].stats["captured"] + sum(profiles[0].stats["dropped"].values()))
@@ -229,8 +247,7 @@ def main():
             dropped[reason] = dropped.get(reason, 0) + count
         print(f"{had['cpu']} {had['wall']}", flush=True)
     ending.set()
-    for thread in threads:
-        thread.join()
+    join(threads)
     found = {
         "handler_runs": had["cpu"],
         "looks": had["wall"],
