@@ -1,4 +1,3 @@
-#define _GNU_SOURCE /* register names */
 #include "handler.h"
 
 #include <errno.h>
@@ -10,14 +9,6 @@
 
 struct sampler sampler;
 _Atomic uint32_t tick_cookie;
-
-#if defined(__x86_64__)
-#define STACK_POINTER(context) ((context)->uc_mcontext.gregs[REG_RSP])
-#define RED_ZONE 128 /* bytes below the stack pointer that a function may use (System V ABI) */
-#elif defined(__aarch64__)
-#define STACK_POINTER(context) ((context)->uc_mcontext.sp)
-#define RED_ZONE 0
-#endif
 
 /* The first address past the C stack that `stack_low` is in. Every thread but the initial one has its descriptor there;
  * that of the initial one lies below all stacks. */
@@ -105,7 +96,7 @@ static void let_faults_through(void) {
 
 /* The handler's own frame counts where it is on the thread's stack: the initial thread may have an alternate one. */
 static uintptr_t stack_low_of(const struct slot *slot, const ucontext_t *context) {
-    uintptr_t then = (uintptr_t)STACK_POINTER(context) - RED_ZONE, here = (uintptr_t)__builtin_frame_address(0);
+    uintptr_t then = interrupted_stack(context), here = (uintptr_t)__builtin_frame_address(0);
     return here < then && stack_high_of(slot, here) == stack_high_of(slot, then) ? here : then;
 }
 #else
@@ -113,7 +104,7 @@ static void let_faults_through(void) {}
 
 static uintptr_t stack_low_of(const struct slot *slot, const ucontext_t *context) {
     (void)slot;
-    return (uintptr_t)STACK_POINTER(context) - RED_ZONE;
+    return interrupted_stack(context);
 }
 #endif
 

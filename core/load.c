@@ -12,8 +12,12 @@ extern const struct load_site __stop_spprof_loads[] __attribute__((visibility("h
 
 #if defined(__x86_64__)
 #define PROGRAM_COUNTER(context) ((context)->uc_mcontext.gregs[REG_RIP])
+#define STACK_POINTER(context) ((context)->uc_mcontext.gregs[REG_RSP])
+#define RED_ZONE 128 /* bytes below the stack pointer that a function may use (System V ABI) */
 #elif defined(__aarch64__)
 #define PROGRAM_COUNTER(context) ((context)->uc_mcontext.pc)
+#define STACK_POINTER(context) ((context)->uc_mcontext.sp)
+#define RED_ZONE 0
 #endif
 
 bool load_recover(void *ucontext) {
@@ -26,6 +30,11 @@ bool load_recover(void *ucontext) {
         return true;
     }
     return false;
+}
+
+uintptr_t interrupted_stack(const void *ucontext) {
+    const ucontext_t *context = ucontext;
+    return (uintptr_t)STACK_POINTER(context) - RED_ZONE;
 }
 
 bool read_by_syscall(void *context, uintptr_t address, unsigned size, uint64_t *value) {

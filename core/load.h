@@ -32,6 +32,9 @@ bool read_by_syscall(void *context, uintptr_t address, unsigned size, uint64_t *
  * continues at its landing and the handler must return. */
 bool load_recover(void *ucontext);
 
+/* The lowest address of its C stack that the code which a signal interrupted may be using. */
+uintptr_t interrupted_stack(const void *ucontext);
+
 /* One entry of the table of loads: both are distances from the field itself, so the table needs no relocation. */
 struct load_site {
     int32_t instruction;
@@ -45,21 +48,32 @@ struct load_site {
     ".long %l[fault] - .\n"                                                                                            \
     ".popsection\n"
 
-/* LOAD_OPERAND: the constraint for memory that the load can address, which spares an addition where offsets are added. */
-#if defined(__x86_64__)
+/* What differs between processors stands here and in load.c.
+ * ADDRESS_HIGH: the first address that no user space reaches. 47 bits on x86-64, where more has to be asked for; up to 52
+ * on aarch64, where the kernel gives 48 unless asked. A pointer with a tag in its top byte, or signed, is past it; one
+ * between what the kernel gives and this is not mapped.
+ * LOAD_OPERAND: the constraint for memory that the load can address, which spares an addition where offsets are added. */
+#if !defined(__linux__) || !defined(__LP64__) || defined(__AARCH64EB__)
+#define LOAD_UNSUPPORTED
+#elif defined(__x86_64__)
+#define ADDRESS_HIGH (UINT64_C(1) << 47)
 #define LOAD_OPERAND "m"
 #define LOAD_8 "movzbl %1, %k0"
 #define LOAD_32 "movl %1, %k0"
 #define LOAD_64 "movq %1, %0"
 #define LOAD_64_ACQUIRE LOAD_64 /* every load on x86-64 is an acquire */
 #elif defined(__aarch64__)
+#define ADDRESS_HIGH (UINT64_C(1) << 52)
 #define LOAD_OPERAND "Q" /* a base register alone: ldar takes nothing else */
 #define LOAD_8 "ldrb %w0, %1"
 #define LOAD_32 "ldr %w0, %1"
 #define LOAD_64 "ldr %0, %1"
 #define LOAD_64_ACQUIRE "ldar %0, %1"
 #else
-#error "spprof supports Linux on x86-64 and aarch64"
+#define LOAD_UNSUPPORTED
+#endif
+#ifdef LOAD_UNSUPPORTED
+#error "spprof runs on Linux on x86-64 and on 64-bit ARM (aarch64), and this compiler makes code for something else"
 #endif
 
 #define DEFINE_LOAD(name, instruction, size)                                                                           \

@@ -1,13 +1,7 @@
 #include "walk.h"
 
-/* User-space addresses. Below the first, nothing can be mapped (the kernel's vm.mmap_min_addr); the second is the first
- * that no program gets without asking for it: 47 bits on x86-64, up to 52 on aarch64. */
+/* Below this, nothing can be mapped (the kernel's vm.mmap_min_addr). */
 #define ADDRESS_LOW 0x10000u
-#if defined(__aarch64__)
-#define ADDRESS_HIGH (UINT64_C(1) << 52)
-#else
-#define ADDRESS_HIGH (UINT64_C(1) << 47)
-#endif
 
 /* The interpreter aligns all that is read here to a pointer's size at least. */
 #define POINTER_ALIGNMENT 8
