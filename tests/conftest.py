@@ -80,6 +80,13 @@ def library():
 
 
 @pytest.fixture(scope="session")
+def by_syscall():
+    """Asked for by what reads through process_vm_readv."""
+    if not support.can_read_by_syscall():
+        pytest.skip("there is no process_vm_readv here: QEMU's user mode has none")
+
+
+@pytest.fixture(scope="session")
 def harness():
     """The C core with every function in reach, through ctypes."""
     return provided(support.harness)

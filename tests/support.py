@@ -5,6 +5,7 @@ Knows nothing of pytest, so that other programs (ci/verdict.py) can run scenario
 
 import contextlib
 import ctypes
+import errno
 import fcntl
 import functools
 import inspect
@@ -21,6 +22,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 BUILD = ROOT / "build"
 SCENARIOS = ROOT / "tests" / "scenarios"
+
+# What starts a program that was built here, where that is for another machine (ci/arm64); else nothing.
+EMULATOR = tuple(shlex.split(os.environ.get("SPPROF_EMULATOR", "")))
 
 # Long enough for any machine: it ends a child that hangs and decides nothing else.
 HANG_SECONDS = 600
@@ -60,6 +64,13 @@ def interpreter(name):
         raise Missing(found.stderr.strip().splitlines()[-1])
     ninja(f"python-{name}")
     return Interpreter(name, found.stdout.strip())
+
+
+@functools.cache
+def can_read_by_syscall():
+    """Whether there is process_vm_readv here, as on every Linux; an emulator need not have it."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    return libc.process_vm_readv(os.getpid(), None, 0, None, 0, 0) == 0 or ctypes.get_errno() != errno.ENOSYS
 
 
 @functools.cache

@@ -17,7 +17,9 @@ import contextlib
 import ctypes
 import functools
 import itertools
+import mmap
 import os
+import platform
 import shlex
 import signal
 import subprocess
@@ -27,8 +29,8 @@ from dataclasses import dataclass
 
 import support
 
-PAGE = 4096
-LOW, HIGH = 0x10000, 1 << 47  # user space on x86-64
+PAGE = mmap.PAGESIZE
+LOW, HIGH = 0x10000, 1 << {"x86_64": 47, "aarch64": 52}[platform.machine()]  # user space, as core/load.h has it
 MEGABYTE = 1 << 20
 
 REASONS = (
@@ -460,6 +462,7 @@ class Image:
         self.fields = fields or FIELDS[name]
         self.layout = make_layout(name, self.fields)
         self.tid = tid
+        self.distance = 0
         self.align = align
         self.heap, self.stack = Area(heap), Area(stack)
         self.chunks = []  # addresses, oldest first
@@ -575,6 +578,27 @@ class Image:
         """A generator's frame, in its generator."""
         return self._push(self.heap.take(self.fields["frame.size"], self.align), 1, code, instruction, tag)
 
+    def move(self, distance):
+        """Lets the image be `distance` further up than it is: every pointer says so, and the reader that is returned
+        finds it there."""
+        areas = [self.heap, self.stack, *self.chunk_areas]
+        for area in areas:
+            for start, end in ((area.start, area.top), (area.bottom, area.end)):
+                for address in range(start, end, 8):
+                    value = get_word(address)
+                    if any(other.start <= value <= other.end for other in areas):
+                        put_word(address, value + distance)
+        self.expected = [(code + distance, *rest) for code, *rest in self.expected]
+        self.code_type += distance
+        self.state += distance
+        self.distance += distance
+
+        def read(_, address, size, value):
+            value[0] = int.from_bytes(ctypes.string_at(address - distance, size), "little")
+            return True
+
+        return READ_FUNCTION(read)
+
     def whole(self, flags=0, depth=None):
         """What a walk of the stack must find."""
         return Verdict("captured", tuple(self.expected[::-1][:depth]), flags)
@@ -600,8 +624,8 @@ class Image:
             code_type=self.code_type,
             thread_state=self.state if state is None else state,
             tid=self.tid if tid is None else tid,
-            stack_low=self.stack.start,
-            stack_high=self.stack.end,
+            stack_low=self.stack.start + self.distance,
+            stack_high=self.stack.end + self.distance,
             frames=frames,
             max_depth=max_depth,
             depth=4096,

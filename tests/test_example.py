@@ -33,7 +33,7 @@ def program():
 
 
 def run(program, *arguments):
-    command = [program, *map(str, arguments)]
+    command = [*support.EMULATOR, program, *map(str, arguments)]
     ended = subprocess.run(command, capture_output=True, text=True, timeout=support.HANG_SECONDS)
     head, _, tail = ended.stdout.partition("hottest functions")
     ticks = re.search(r"^(\d+) ticks of", head, re.MULTILINE)

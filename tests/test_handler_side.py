@@ -2,6 +2,7 @@
 
 import ctypes
 import os
+import platform
 import re
 import signal
 import subprocess
@@ -16,6 +17,7 @@ from synthetic import REASONS, Image, put_byte
 
 ERRNO_MARK = 1234  # ticks.c sets it before each signal
 SI_TIMER, SI_USER = -2, 0
+RED_ZONE = 128 if platform.machine() == "x86_64" else 0  # bytes below the stack pointer that belong to a function
 COOKIE = 0xC0FF_EE11
 
 # --- what the handler's objects call ------------------------------------------------------------------
@@ -40,6 +42,9 @@ ALLOWED = {
 }
 
 
+# The compiler's own on ARM64: one atomic operation each, with the instructions that the processor has.
+OUTLINE_ATOMIC = re.compile(r"__aarch64_(ldadd|ldclr|ldeor|ldset|swp|cas)[1248]_(relax|acq|rel|acq_rel)")
+
 HANDLER_SIDE = {"load", "walk", "observe", "ring", "counters", "handler", "signals", "reasons"}
 
 
@@ -54,7 +59,8 @@ def test_objects_call_nothing_else(library):
     assert {path.stem for path in objects} == HANDLER_SIDE
     defined = set().union(*(symbols(path, "--defined-only") for path in objects))
     undefined = set().union(*(symbols(path, "-u") for path in objects))
-    assert undefined - defined - ALLOWED.keys() == set()
+    outline = {name for name in undefined if OUTLINE_ATOMIC.fullmatch(name)}
+    assert undefined - defined - outline - ALLOWED.keys() == set()
 
 
 def test_thread_local_storage_is_there_before_any_signal(library):
@@ -246,7 +252,7 @@ def test_stack_of_the_initial_thread(rig):
 def test_red_zone_belongs_to_the_stack(rig):
     rig.stack_up()
     entry = rig.image.chain[0]
-    for stack in (entry + 128, entry + 136):
+    for stack in (entry + RED_ZONE, entry + RED_ZONE + 8):
         rig.tick(stack=stack)
     assert rig.stats.outcomes == {"captured": 1, "bounds": 1}
 
@@ -287,7 +293,7 @@ def test_signal_of_somebody_else(rig, foreign):
 
 
 @pytest.mark.parametrize("blocked", [signal.SIGSEGV, signal.SIGBUS])
-def test_blocked_fault_signal_makes_the_tick_unguarded(rig, blocked):
+def test_blocked_fault_signal_makes_the_tick_unguarded(rig, blocked, by_syscall):
     rig.stack_up()
     rig.tick(blocked=blocked, overrun=1)
     rig.tick()
@@ -295,7 +301,7 @@ def test_blocked_fault_signal_makes_the_tick_unguarded(rig, blocked):
 
 
 @pytest.mark.parametrize("displaced", [signal.SIGSEGV, signal.SIGBUS])
-def test_displaced_fault_handler_makes_the_tick_unguarded(rig, displaced):
+def test_displaced_fault_handler_makes_the_tick_unguarded(rig, displaced, by_syscall):
     rig.stack_up()
     rig.library.install_restore(displaced, synthetic.address_of(rig.library.handler_on_fault))
     rig.tick()
@@ -392,7 +398,7 @@ def chain(native):
     program = synthetic.build(native, "chain.c")
 
     def run(scenario):
-        done = subprocess.run([program, scenario], capture_output=True, text=True)
+        done = subprocess.run([*support.EMULATOR, program, scenario], capture_output=True, text=True)
         return done.returncode, done.stdout
 
     return run

@@ -34,6 +34,7 @@ def load(request, library):
     """Loads with a width from an address: the value, or None where it cannot be read."""
     reader = synthetic.Reader()
     if request.param == "syscall":
+        request.getfixturevalue("by_syscall")
         reader.through = synthetic.address_of(library.read_by_syscall)
 
     def load(width, address):
@@ -122,7 +123,7 @@ def test_many_faults_in_a_row(load, width):
     assert signal.pthread_sigmask(signal.SIG_BLOCK, []) == before
 
 
-def test_system_call_needs_no_handler(library):
+def test_system_call_needs_no_handler(library, by_syscall):
     value = ctypes.c_uint64()
     library.read_by_syscall.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_uint, ctypes.c_void_p]
     library.read_by_syscall.restype = ctypes.c_bool

@@ -1,5 +1,6 @@
 """What tests/support.py says of a scenario that goes wrong, shown on the interpreter that runs the tests."""
 
+import os
 import sys
 
 import pytest
@@ -85,6 +86,8 @@ def test_missing_scenario_is_named():
 def test_missing_interpreter_names_the_command(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setenv("PATH", "/usr/bin:/bin")
+    for name in filter(lambda name: name.startswith("SPPROF_PYTHON_"), list(os.environ)):
+        monkeypatch.delenv(name)
     support.interpreter.cache_clear()
     try:
         with pytest.raises(support.Missing, match=r"ci/python: no 3.14t yet; provide it with: ci/python 3.14t"):

@@ -19,7 +19,10 @@ WITH_BASE_FRAME = tuple(filter(synthetic.has_base_frame, EVERY))
 @pytest.fixture(params=["guarded", "syscall"])
 def walk(request, harness):
     """Walks an image, in each way that memory can be read."""
-    through = synthetic.address_of(harness.read_by_syscall) if request.param == "syscall" else None
+    through = None
+    if request.param == "syscall":
+        request.getfixturevalue("by_syscall")
+        through = synthetic.address_of(harness.read_by_syscall)
     with synthetic.fault_handler(harness):
         yield lambda image, **options: image.walk(harness, through, **options)
 
@@ -290,11 +293,30 @@ BAD_POINTERS = {
     "high": HIGH - 8,
     "past_user_space": HIGH,
     "kernel": 0xFFFF_8000_0000_0000,
-    "not_canonical": 0x0000_8000_0000_1000,
+    "not_canonical": HIGH | 0x1000,
+    "tagged": 0xB4 << 56 | 0x7FFF_0000_1000,  # ARM64's loads ignore the top byte; the walk does not
+    "signed": 0x2A << 48 | 0x7FFF_0000_1000,  # pointer authentication: bits 48 to 54
     "freed_fill": 0xDDDD_DDDD_DDDD_DDDD,
     "last": (1 << 64) - 8,
 }
 bad_pointers = pytest.mark.parametrize("pointer", BAD_POINTERS.values(), ids=BAD_POINTERS)
+
+
+@pytest.mark.parametrize("bits", [47, 48, 52, 53])
+def test_addresses_of_48_and_52_bits(harness, name, bits):
+    """A whole image in the upper half of so large a user space: found, or refused where the processor has less."""
+    image = usual(name)
+    read = image.move((1 << bits - 1) - (1 << 46))
+    with synthetic.fault_handler(harness):
+        verdict = image.walk(harness, synthetic.address_of(read))
+    assert verdict == (image.whole() if 1 << bits <= HIGH else Verdict("bounds"))
+
+
+def test_signature_below_the_limit_is_a_fault(walk):
+    """Bits that no check sees, because a larger user space would have them: nothing is mapped there."""
+    image = simple()
+    image.set_current(image.chain[-1] | 5 << 48)
+    assert walk(image) == Verdict("fault" if 5 << 48 < HIGH else "bounds")
 
 
 @bad_pointers
@@ -901,7 +923,8 @@ KINDS = st.lists(st.sampled_from(["call", "resume", "enter", "chunk", "hidden"])
 @given(st.sampled_from(EVERY), KINDS)
 def test_any_stack_is_found_whole(harness, name, kinds):
     image = stack_of(name, kinds)
-    assert image.walk(harness, synthetic.address_of(harness.read_by_syscall)) == image.whole()
+    with synthetic.fault_handler(harness):
+        assert image.walk(harness) == image.whole()
 
 
 @given(st.sampled_from(EVERY), KINDS, st.data())
@@ -915,7 +938,8 @@ def test_damaged_stack_is_never_taken_for_a_whole_one(harness, name, kinds, data
     assume(value not in {*image.chain, image.root, 0})
     field = image.name_of(address)
     ctypes.memmove(address, value.to_bytes(size, "little"), size)
-    verdict = image.walk(harness, synthetic.address_of(harness.read_by_syscall))
+    with synthetic.fault_handler(harness):
+        verdict = image.walk(harness)
     shows_or_hides = field in ("code.first_line", "code.filename", "code.qualname")
     if verdict.reason == "captured" and not shows_or_hides:
         assert [code for code, _, _ in verdict.frames] == [code for code, _, _ in image.whole().frames]
