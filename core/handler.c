@@ -10,10 +10,12 @@
 struct sampler sampler;
 _Atomic uint32_t tick_cookie;
 
-/* The first address past the C stack that `stack_low` is in. Every thread but the initial one has its descriptor there;
- * that of the initial one lies below all stacks. */
+/* The first address past the C stack that `stack_low` is in: the nearer of two above it. Every thread but the initial one
+ * has its descriptor there; where that of the initial one lies, and where its stack lies among others, is not promised. */
 static uintptr_t stack_high_of(const struct slot *slot, uintptr_t stack_low) {
-    return stack_low < slot->thread_id ? slot->thread_id : sampler.main_stack_high;
+    uintptr_t own = slot->thread_id, initial = sampler.main_stack_high;
+    bool own_is_nearer = own - stack_low < initial - stack_low; /* what is below wraps, and is far */
+    return own_is_nearer ? own : initial;
 }
 
 struct walk handler_walk(struct slot *slot, struct reader reader) {

@@ -249,6 +249,17 @@ def test_stack_of_the_initial_thread(rig):
     assert rig.stats.outcomes == {"captured": 1, "bounds": 1}
 
 
+def test_stack_of_the_initial_thread_below_its_descriptor(rig):
+    """As an emulator places it: whichever end is nearer above the stack pointer is the stack's."""
+    rig.stack_up()
+    rig.slot.thread_id = rig.image.stack.end + synthetic.MEGABYTE
+    rig.sampler.main_stack_high = rig.image.stack.end
+    rig.tick()
+    rig.sampler.main_stack_high = rig.image.stack.end - 8
+    rig.tick()
+    assert rig.stats.outcomes == {"captured": 1, "bounds": 1}
+
+
 def test_red_zone_belongs_to_the_stack(rig):
     rig.stack_up()
     entry = rig.image.chain[0]

@@ -41,9 +41,12 @@ static bool find_mapping(uintptr_t address, struct mapping *mapping) {
 static bool first_thread_elsewhere;
 
 void stack_note_caller(void) {
-    /* Libc keeps a thread's descriptor past the end of the stack that it made for it, that of the initial thread below. */
-    if (gettid() == getpid())
-        first_thread_elsewhere = (uintptr_t)__builtin_frame_address(0) < (uintptr_t)pthread_self();
+    /* Libc keeps a thread's descriptor at the end of the stack that it made for it; that of the initial thread lies in
+     * memory of its own, and nothing is promised of where. */
+    uintptr_t here = (uintptr_t)__builtin_frame_address(0), descriptor = (uintptr_t)pthread_self();
+    struct mapping mapping;
+    if (gettid() == getpid() && find_mapping(descriptor - 1, &mapping))
+        first_thread_elsewhere = mapping.low <= here && here < descriptor;
 }
 
 void stack_find(int32_t tid, uintptr_t thread_id, uintptr_t *low, uintptr_t *high) {

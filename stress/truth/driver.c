@@ -21,6 +21,7 @@
 
 #include "handler.h"
 #include "ordinary/codes.h"
+#include "ordinary/install.h"
 #include "ordinary/location.h"
 #include "python/native/names.h"
 #include "spprof.h"
@@ -56,7 +57,7 @@ static int on_code_event(PyCodeEvent event, PyCodeObject *code) {
 /* A walker under judgement may have named an object that was dead before it was ever watched: its memory may be anyone's
  * by now, and only what still is a live code object is asked for its name. */
 static bool names_of_living(const void *code, struct code_names *names) {
-    struct reader reader = {.through = read_by_syscall};
+    struct reader reader = {0};
     uint64_t type, qualname, qualname_type;
     uintptr_t address = (uintptr_t)code;
     if (!load_word(&reader, address + offsetof(PyObject, ob_type), &type) || type != (uintptr_t)&PyCode_Type ||
@@ -65,6 +66,16 @@ static bool names_of_living(const void *code, struct code_names *names) {
         qualname_type != (uintptr_t)&PyUnicode_Type || Py_REFCNT((PyObject *)address) <= 0)
         return false;
     return names_take(code, names);
+}
+
+/* After the session, when nobody has the fault signals any more. */
+static void name_living(void) {
+    static const int faults[] = {SIGSEGV, SIGBUS};
+    for (int i = 0; i < 2; i++)
+        install_handler(faults[i], handler_on_fault);
+    codes_name_living(codes, names_of_living);
+    for (int i = 0; i < 2; i++)
+        install_restore(faults[i], handler_on_fault);
 }
 
 static void on_caught_up(void *unused, uint64_t generation) {
@@ -261,7 +272,7 @@ static PyObject *driver_stop(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(ar
     else
         sent = stop_cpu(&found);
     Py_END_ALLOW_THREADS;
-    codes_name_living(codes, names_of_living);
+    name_living();
     PyObject *result = result_dictionary(&found, sent);
     discard();
     return result;
