@@ -10,6 +10,7 @@ newer:
 Files named test_freethreading_*.py are what `pytest tests/ -k freethreading` selects.
 """
 
+import os
 import sys
 from pathlib import Path
 
@@ -48,28 +49,34 @@ def provided(function, *arguments):
     return pytest.fail(message, pytrace=False)  # out here, or the report would tell of the exception as well
 
 
+def provided_interpreter(name):
+    if support.EMULATOR and f"SPPROF_PYTHON_{name.replace('.', '_')}" not in os.environ:
+        pytest.skip(f"there is no {name} for ARM64 (ci/interpreters)")
+    return provided(support.interpreter, name)
+
+
 @pytest.fixture(scope="session")
 def interpreter():
     """Function from a name (3.14, 3.14t, ...) to the interpreter with the package built for it."""
-    return lambda name: provided(support.interpreter, name)
+    return provided_interpreter
 
 
 @pytest.fixture(scope="session", params=FREE_THREADED)
 def freethreaded(request):
     """The free-threaded interpreters that the project is for, in turn."""
-    return provided(support.interpreter, request.param)
+    return provided_interpreter(request.param)
 
 
 @pytest.fixture(scope="session", params=FREE_THREADED_ALL)
 def freethreaded_all(request):
     """The same, and the pre-release."""
-    return provided(support.interpreter, request.param)
+    return provided_interpreter(request.param)
 
 
 @pytest.fixture(scope="session", params=EVERY)
 def every_interpreter(request):
     """All that the package is built for, those with a GIL too."""
-    return provided(support.interpreter, request.param)
+    return provided_interpreter(request.param)
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,391 @@
+#!/usr/bin/env python3
+"""ARM64: everything that an emulator can show of the core for aarch64, in one table.
+
+Each row is a command of the project, run by ci/arm64 with the cross compiler and emulated interpreters. Two run at a time.
+The exit status is 0 where every row ran something and nothing failed.
+
+Environment:
+  ARM64_ONLY=text   only rows whose name contains it
+"""
+
+import argparse
+import concurrent.futures
+import json
+import os
+import re
+import shlex
+import signal
+import subprocess
+import sys
+import threading
+import time
+import xml.etree.ElementTree
+from dataclasses import dataclass, field
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+RESULT = ROOT / "build" / "results" / "arm64.json"
+LOGS = ROOT / "build" / "arm64" / "logs"
+INTERPRETERS = ("3.13t", "3.14t")
+
+# Past it a row is said to hang, seconds.
+PATIENCE = 1200
+LEAST_SHARE = 0.99
+TRUTH_SECONDS = 24
+MUTANTS, SEED = 4000, 7
+
+# What loads the core into pytest's own process, which is emulated then.
+UNIT = (
+    "codes", "counters", "handler_side", "load", "location", "observe", "profile", "ring", "support", "walk",
+)  # fmt: skip
+# Left out of the rows below, with the reason that is printed.
+LEFT_OUT = {
+    "test_whole_standard_library_modules": "line tables of a standard library: the same on every architecture",
+    "test_freethreading_step": "the trap flag is x86-64's",
+    "test_freethreading_truth": "tests of the harness itself; row `truth` runs it",
+    "pre_release": "no ARM64 build of 3.15t",
+    "with_a_gil": "no ARM64 build with a GIL",
+}
+
+
+@dataclass
+class Found:
+    """What a row came to."""
+
+    passed: int = 0
+    failed: int = 0
+    skipped: int = 0
+    impossible: int = 0
+    reasons: dict = field(default_factory=dict)  # why skipped: how often
+    details: dict = field(default_factory=dict)
+    problems: list = field(default_factory=list)
+    seconds: float = 0.0
+
+    @property
+    def ran(self):
+        return self.passed + self.failed
+
+
+@dataclass(frozen=True)
+class Row:
+    name: str
+    command: tuple  # of ci/arm64
+    read: callable  # (Found, output, folder) of a command that has ended
+    environment: tuple = ()
+
+    def shell(self):
+        setting = [f"{name}={shlex.quote(value)}" for name, value in self.environment]
+        return " ".join([*setting, "ci/arm64", shlex.join(self.command)])
+
+
+# --- rows --------------------------------------------------------------------------------------------------
+
+
+def deselected():
+    return " and ".join(f"not {name}" for name in LEFT_OUT)
+
+
+def pytest_row(name, runner, files, also=""):
+    report = LOGS / f"{name}.xml"
+    chosen = deselected() + (f" and {also}" if also else "")
+    command = (runner, *files, "-q", "--tb=short", "-p", "no:cacheprovider", "-k", chosen, f"--junitxml={report}")
+    return Row(name, command, read_junit)
+
+
+def rows():
+    models = sorted(f"tests/{path.name}" for path in (ROOT / "tests").glob("test_model_*.py"))
+    unit = [f"tests/test_{name}.py" for name in UNIT]
+    made = [
+        pytest_row("freethreading", "host-pytest", ["tests/"], "freethreading"),
+        pytest_row("unit", "pytest", unit),
+        Row(
+            "truth",
+            ("sh", "-c", "ninja truth-drivers && python3 stress/truth/run.py --short --no-controls"),
+            read_truth,
+            (("TRUTH_SECONDS", str(TRUTH_SECONDS)),),
+        ),
+        Row("shares", ("python3", "stress/arm64/shares.py"), read_shares),
+    ]
+    if models:
+        made.append(pytest_row("models", "pytest", models))
+    for folder in sorted((ROOT / "fuzz" / "corpus").glob("*/")):
+        made += fuzz_rows(folder.name)
+    return made
+
+
+def fuzz_rows(target):
+    program = f"build/fuzz/{target}/plain"
+    build = f"python3 fuzz/build.py plain {target} {program}"
+    kept = " ".join(
+        f"fuzz/{kind}/{target}" for kind in ("corpus", "regressions") if (ROOT / "fuzz" / kind / target).is_dir()
+    )
+    mutants = f"build/fuzz/{target}/mutants"
+    mutate = f"rm -rf {mutants} && python3 stress/arm64/mutate.py fuzz/corpus/{target} {mutants} {MUTANTS} {SEED}"
+    return [
+        Row(f"replay-{target}", ("sh", "-ec", f"{build}\n$SPPROF_EMULATOR {program} {kept}"), read_replay),
+        Row(
+            f"mutate-{target}",
+            ("sh", "-ec", f"{build}.m\n{mutate}\n$SPPROF_EMULATOR {program}.m {mutants}"),
+            read_replay,
+        ),
+    ]
+
+
+# --- what a row's command has said --------------------------------------------------------------------------------
+
+
+def read_junit(found, output, name):
+    report = LOGS / f"{name}.xml"
+    if not report.exists():
+        found.problems.append("left no report")
+        return
+    for case in xml.etree.ElementTree.parse(report).iter("testcase"):
+        kind = next((child for child in case if child.tag in ("failure", "error", "skipped")), None)
+        if kind is None:
+            found.passed += 1
+        elif kind.tag == "skipped":
+            found.skipped += 1
+            reason = kind.get("message", "?")
+            found.reasons[reason] = found.reasons.get(reason, 0) + 1
+        else:
+            found.failed += 1
+            found.problems.append(f"{case.get('classname', '').replace('.', '/')}.py::{case.get('name')}")
+    if left_out := re.search(r"(\d+) deselected", output):
+        found.details["deselected"] = int(left_out[1])
+
+
+def read_truth(found, output, _):
+    last = re.search(r"^\S+: ([\d,]+) captured of ([\d,]+), ([\d,]+) impossible", output, re.MULTILINE)
+    if last is None:
+        found.problems.append("said nothing of what it captured")
+        return
+    captured, walks, found.impossible = (int(text.replace(",", "")) for text in last.groups())
+    found.details = {"captured": captured, "walks": walks}
+    failed = re.findall(r"^FAILED (.*)$", output, re.MULTILINE)
+    cells = len(re.findall(rf"^\w+/(?:{'|'.join(map(re.escape, INTERPRETERS))})/(?:cpu|wall) ", output, re.MULTILINE))
+    found.failed = len({line.split()[0] for line in failed})
+    found.passed = cells - found.failed
+    found.problems += failed
+
+
+def read_shares(found, output, _):
+    for mode, count in json.loads(output.strip().splitlines()[-1]).items():
+        share = count["captured"] / count["ticks"]
+        found.details[mode] = {**count, "share": share}
+        if share >= LEAST_SHARE:
+            found.passed += 1
+        else:
+            found.failed += 1
+            found.problems.append(f"{mode}: {count['captured']} captured of {count['ticks']} ticks: {count['dropped']}")
+
+
+def read_replay(found, output, _):
+    found.passed = len(re.findall(r"^.+: (?!$)", output, re.MULTILINE))
+
+
+# --- running ---------------------------------------------------------------------------------------------------------
+
+
+class Interrupted(Exception):
+    pass
+
+
+class Runner:
+    """Runs rows, two at a time, each in a process group of its own."""
+
+    def __init__(self):
+        self.children = {}
+        self.lock = threading.Lock()
+        self.stopping = False
+
+    def run(self, row):
+        found, began = Found(), time.monotonic()
+        log = LOGS / f"{row.name}.log"
+        (LOGS / f"{row.name}.xml").unlink(missing_ok=True)
+        with open(log, "w") as output, self.lock:
+            if self.stopping:
+                raise Interrupted
+            child = subprocess.Popen(
+                [ROOT / "ci" / "arm64", *row.command],
+                cwd=ROOT,
+                env={**os.environ, **dict(row.environment)},
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+            self.children[row.name] = child
+        try:
+            status = child.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            status = None
+            found.problems.append(f"hung for {PATIENCE} s")
+        finally:
+            end_group(child)
+            with self.lock:
+                del self.children[row.name]
+        if self.stopping:
+            raise Interrupted
+        self.judge(row, found, log.read_text(errors="replace"), status)
+        found.seconds = time.monotonic() - began
+        return found
+
+    @staticmethod
+    def judge(row, found, output, status):
+        try:
+            row.read(found, output, row.name)
+        except (ValueError, IndexError, KeyError) as error:
+            found.problems.append(f"what it said cannot be read: {error!r}")
+        if status:
+            what = signal.Signals(-status).name if status < 0 else f"status {status}"
+            found.problems.append(
+                f"ended with {what}: {output.strip().splitlines()[-1] if output.strip() else 'in silence'}"
+            )
+        if found.ran == 0:
+            found.problems.append("nothing was run")
+        if found.problems and not found.failed:
+            found.failed = 1
+
+    def stop(self):
+        with self.lock:
+            self.stopping = True
+            for child in self.children.values():
+                end_group(child)
+
+
+def end_group(child):
+    try:
+        os.killpg(child.pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
+    child.wait()
+
+
+HEAD = f"{'row':16} {'passed':>7} {'failed':>7} {'skipped':>8} {'impossible':>10} {'seconds':>8}"
+
+
+def line(name, found):
+    return f"{name:16} {found.passed:>7,} {found.failed:>7,} {found.skipped:>8,} {found.impossible:>10,} {found.seconds:>8.0f}"
+
+
+def run_all(chosen):
+    runner, results = Runner(), {}
+    print(HEAD, flush=True)
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        waiting = {pool.submit(runner.run, row): row for row in chosen}
+        began, left = time.monotonic(), set(waiting)
+        try:
+            while left:
+                done, left = concurrent.futures.wait(left, 1 if sys.stderr.isatty() else 30, "FIRST_COMPLETED")
+                for future in done:
+                    row = waiting[future]
+                    results[row.name] = future.result()
+                    print("\r\033[K" * sys.stderr.isatty() + line(row.name, results[row.name]), flush=True)
+                if left:
+                    progress(sorted(runner.children), len(left), time.monotonic() - began)
+        except KeyboardInterrupt:
+            runner.stop()
+            for future in left:
+                future.cancel()
+    return results, len(results) == len(chosen)
+
+
+def progress(names, left, seconds):
+    text = f"arm64: {seconds:.0f} s, {left} rows left, running {' and '.join(names)}"
+    print(
+        f"\r\033[K{text}" if sys.stderr.isatty() else text,
+        end="" if sys.stderr.isatty() else "\n",
+        file=sys.stderr,
+        flush=True,
+    )
+
+
+# --- conclusion ------------------------------------------------------------------------------------------------------
+
+
+def summary(results, chosen, complete):
+    shares = results.get("shares", Found()).details
+    return {
+        **{
+            key: sum(getattr(found, key) for found in results.values())
+            for key in ("passed", "failed", "skipped", "impossible")
+        },
+        "captured_share": min((mode["share"] for mode in shares.values()), default=None),
+        "complete": complete,
+        "left_out": LEFT_OUT,
+        "rows": {
+            row.name: {**vars(results[row.name]), "command": row.shell()} for row in chosen if row.name in results
+        },
+    }
+
+
+def write_whole(path, value):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    new = path.with_name(path.name + ".new")
+    new.write_text(json.dumps(value, indent=1) + "\n")
+    os.replace(new, path)
+
+
+def conclude(chosen, results, total):
+    for name, reason in LEFT_OUT.items():
+        print(f"left out: {name}: {reason}")
+    for name, found in results.items():
+        for reason, count in found.reasons.items():
+            print(f"skipped {count} in {name}: {reason}")
+    truth, share = results.get("truth"), total["captured_share"]
+    if truth and truth.details:
+        captured = truth.details["captured"]
+        print(
+            f"truth: {captured:,} captured, {truth.impossible} impossible (0 in N: at most {3 / max(captured, 1):.1e} at 95 %)"
+        )
+    if share is not None:
+        print(f"captured share of 3.14t's ticks: {100 * share:.2f} % (the worse of cpu and wall mode)")
+    print(
+        f"{total['passed']:,} passed, {total['failed']:,} failed, {total['skipped']:,} skipped, {total['impossible']:,} impossible"
+    )
+    if not total["complete"]:
+        print("interrupted: what had ended by then was kept")
+    bad = [row for row in chosen if row.name in results and results[row.name].failed]
+    for row in bad:
+        for problem in results[row.name].problems:
+            print(f"FAILED {row.name}: {problem}")
+        print(f"log: {(LOGS / row.name).relative_to(ROOT)}.log")
+    if bad:
+        print(f"to repeat: {bad[0].shell()}", flush=True)
+    return 1 if bad else 0 if total["complete"] else 130
+
+
+def check_tools():
+    steps = [[ROOT / "ci" / "python", "--existing", f"{name}-arm64"] for name in INTERPRETERS]
+    for step in [*steps, [ROOT / "ci" / "arm64-tools", "--compiler"]]:
+        done = subprocess.run(step, capture_output=True, text=True)
+        if done.returncode != 0:
+            raise SystemExit(f"arm64: {done.stderr.strip().splitlines()[-1]}")
+
+
+def choose():
+    only = os.environ.get("ARM64_ONLY", "")
+    every = rows()
+    chosen = [row for row in every if only in row.name]
+    if not chosen:
+        names = " ".join(row.name for row in every)
+        raise SystemExit(f"arm64: no row's name contains '{only}', which ARM64_ONLY says; there are: {names}")
+    return chosen
+
+
+def main():
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--json", type=Path, default=RESULT, metavar="FILE")
+    options = parser.parse_args()
+    chosen = choose()
+    check_tools()
+    LOGS.mkdir(parents=True, exist_ok=True)
+    results, complete = run_all(chosen)
+    total = summary(results, chosen, complete)
+    write_whole(options.json, total)
+    return conclude(chosen, results, total)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
