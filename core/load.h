@@ -83,7 +83,11 @@ struct load_site {
             return reader->through(reader->context, address, size, value);                                             \
         uint64_t loaded;                                                                                               \
         const unsigned char (*there)[size] = (const void *)address; /* NOLINT: an address on purpose */                \
-        __asm__ goto("1: " instruction "\n" LOAD_SITE : "=r"(loaded) : LOAD_OPERAND(*there) : : fault);                \
+        __asm__ goto("1: " instruction " /* " #name " */\n" LOAD_SITE                                                  \
+                     : "=r"(loaded)                                                                                    \
+                     : LOAD_OPERAND(*there)                                                                            \
+                     :                                                                                                 \
+                     : fault);                                                                                         \
         *value = loaded;                                                                                               \
         return true;                                                                                                   \
     fault:                                                                                                             \

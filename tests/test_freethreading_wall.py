@@ -1,5 +1,7 @@
 """Wall mode: one thread looks at all others by the clock."""
 
+import support
+
 
 def law_holds(stats):
     return stats["ticks"] == stats["captured"] + sum(stats["dropped"].values())
@@ -13,7 +15,8 @@ def check_wall(outcome):
     assert stats["captured"] >= 0.95 * stats["ticks"], stats
     assert found["rootless"] == [], "a stack that does not begin where its thread does"
     assert found["timers"] == 0, "wall mode needs no timer that interrupts threads"
-    for thread in ("waiter", "sleeper", "MainThread"):
+    # Asking whether there are enough ticks yet is work enough to keep an emulated main thread busy.
+    for thread in ("waiter", "sleeper", *(() if support.EMULATOR else ("MainThread",))):
         count = found["states"][thread]
         assert count["blocked"] >= 0.9 * sum(count.values()), (thread, count)
     assert ("wait_for_event", found["this_file"]) in map(tuple, found["names"]["waiter"])

@@ -23,7 +23,8 @@ def profile_timers():
 
 
 def native_threads():
-    return len(os.listdir("/proc/self/task"))
+    emulators_own = 1 if "SPPROF_EMULATOR" in os.environ else 0
+    return len(os.listdir("/proc/self/task")) - emulators_own
 
 
 def open_files():

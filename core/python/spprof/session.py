@@ -10,6 +10,7 @@ import atexit
 import functools
 import inspect
 import os
+import platform
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -139,7 +140,8 @@ def begin(settings: Settings) -> None:
         if _native is None:
             raise RuntimeError(
                 f"spprof cannot sample here, its native extension does not load ({_why_missing}); "
-                "install spprof on Linux for CPython 3.13 or newer"
+                "install spprof for CPython 3.13 or newer on Linux on x86-64 or ARM64; "
+                f"this is {platform.system()} on {platform.machine()}"
             )
         _native.start(round(settings.interval_ms * 1_000_000), settings.max_depth, MODES.index(settings.mode))
         _state.settings = settings
