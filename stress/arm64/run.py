@@ -180,7 +180,8 @@ def read_shares(found, output, _):
 
 
 def read_replay(found, output, _):
-    found.passed = len(re.findall(r"^.+: (?!$)", output, re.MULTILINE))
+    files = re.search(r"^fuzz: \w+: (\d+) files", output, re.MULTILINE)
+    found.passed = int(files[1]) if files else 0
 
 
 # --- running ---------------------------------------------------------------------------------------------------------
