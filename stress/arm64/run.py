@@ -10,6 +10,7 @@ Environment:
 
 import argparse
 import concurrent.futures
+import contextlib
 import json
 import os
 import re
@@ -36,7 +37,7 @@ MUTANTS, SEED = 4000, 7
 
 # What loads the core into pytest's own process, which is emulated then.
 UNIT = (
-    "codes", "counters", "handler_side", "load", "location", "observe", "profile", "ring", "support", "walk",
+    "codes", "counters", "handler_side", "load", "location", "observe", "profile", "ring", "walk",
 )  # fmt: skip
 # Left out of the rows below, with the reason that is printed.
 LEFT_OUT = {
@@ -255,11 +256,12 @@ class Runner:
 
 
 def end_group(child):
-    try:
-        os.killpg(child.pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
-    child.wait()
+    """Asked first, because what it has started may be in groups of their own, which it ends then."""
+    for number, patience in ((signal.SIGINT, 10), (signal.SIGKILL, None)):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(child.pid, number)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            child.wait(patience)
 
 
 HEAD = f"{'row':16} {'passed':>7} {'failed':>7} {'skipped':>8} {'impossible':>10} {'seconds':>8}"
@@ -375,7 +377,8 @@ def choose():
 
 
 def main():
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for number in (signal.SIGTERM, signal.SIGINT):  # a shell starts what runs in the background with SIGINT ignored
+        signal.signal(number, signal.default_int_handler)
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", type=Path, default=RESULT, metavar="FILE")
     options = parser.parse_args()
