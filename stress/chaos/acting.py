@@ -1,0 +1,74 @@
+"""Antagonists at work beside a witness: a program whose possible stacks are known."""
+
+import random
+import threading
+import time
+import traceback
+
+import antagonists
+import workloads
+from judge import Bench
+from sessions import Sessions
+from stage import Stage
+
+WITNESSES = ("families_5", "families_20", "generators", "callbacks")
+
+
+class Troupe:
+    """Who acts in this process, in one act after the other."""
+
+    def __init__(self, mode):
+        self.mode = mode
+        self.sessions = Sessions(mode)
+        self.rounds = {}
+        self.wrong = []
+
+    def act(self, names, witness, dice, seconds):
+        """One act: a witness, a session, and each antagonist on a thread of its own until the time is over."""
+        stage, workload = Stage(self.mode), workloads.make(witness)
+        if hasattr(workload, "dress"):
+            workload.dress(stage)
+        stage.raise_curtain(workload.threads)
+        cast = {name: antagonists.make(name, self.sessions) for name in names}
+        for antagonist in cast.values():
+            antagonist.begin()
+        self.sessions.start()
+        self.run(cast, dice, time.monotonic() + seconds)
+        for name, antagonist in cast.items():
+            self.guard(name, antagonist.end)
+        self.sessions.stop()
+        stage.drop_curtain()
+        guests = {guest for antagonist in cast.values() for guest in antagonist.guests}
+        self.sessions.judge(Bench(workload, stage.roles, None, None, None), guests)
+
+    def run(self, cast, dice, until):
+        threads = [
+            threading.Thread(target=self.play, args=(name, antagonist, random.Random(dice.getrandbits(64)), until))
+            for name, antagonist in cast.items()
+        ]
+        for thread in threads:
+            thread.start()
+        while any(thread.is_alive() for thread in threads) or time.monotonic() < until:
+            time.sleep(0.005)  # where Python's signal handlers run
+        for thread in threads:
+            thread.join()
+
+    def play(self, name, antagonist, dice, until):
+        while True:
+            self.guard(name, antagonist.round, dice)
+            self.rounds[name] = self.rounds.get(name, 0) + 1
+            if time.monotonic() >= until:
+                break
+
+    def guard(self, name, function, *arguments):
+        try:
+            function(*arguments)
+        except antagonists.Wrong as error:
+            self.wrong.append(f"{name}: {error}")
+        except Exception as error:  # noqa: BLE001 - whatever it is, the program would not have had it alone
+            place = traceback.extract_tb(error.__traceback__)[-1]
+            self.wrong.append(f"{name}: {type(error).__name__}: {error} ({place.name}:{place.lineno})")
+
+    def findings(self):
+        found = self.sessions.findings()
+        return {**found, "rounds": self.rounds, "wrong": found["wrong"] + self.wrong[:5]}

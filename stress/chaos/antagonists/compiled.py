@@ -1,0 +1,16 @@
+"""Code that is made, run and dropped, so that the next takes its address."""
+
+from antagonists import Antagonist, expect
+
+FILE = "<churn>"
+
+
+class Compiled(Antagonist):
+    def round(self, dice):
+        for _ in range(20):
+            # Few distinct numbers and names: the interpreter keeps each constant and each name for ever.
+            number, name = dice.randrange(8), f"made_{dice.randrange(4)}"
+            text = f"def {name}(x):\n    y = x + {number}\n    return y * 2\nresult = {name}(5)\n"
+            space = {}
+            exec(compile(text, FILE, "exec"), space)  # noqa: S102 - code that comes and goes is the point
+            expect(space["result"] == (5 + number) * 2, f"made code gave {space['result']}")

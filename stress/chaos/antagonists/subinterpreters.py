@@ -1,0 +1,22 @@
+"""Interpreters that are made, run and destroyed beside the one that is sampled."""
+
+from antagonists import Antagonist, expect
+
+try:
+    import _interpreters
+except ImportError:
+    import _xxsubinterpreters as _interpreters
+
+TEXT = "assert sum(number * number for number in range(1000)) == 332833500"
+
+
+class Subinterpreters(Antagonist):
+    def round(self, dice):
+        made = [_interpreters.create() for _ in range(dice.randrange(1, 3))]
+        try:
+            for interpreter in made:
+                failure = _interpreters.run_string(interpreter, TEXT)
+                expect(failure is None, f"a subinterpreter failed: {failure}")
+        finally:
+            for interpreter in made:
+                _interpreters.destroy(interpreter)

@@ -1,0 +1,47 @@
+"""One cell: antagonists beside a witness, in this process.
+
+    child.py NAMES MODE SECONDS SEED RESULT
+
+NAMES are antagonists with a plus between them, or mixed: some are drawn. MODE is cpu or wall. RESULT is the file that
+the findings go to. Run with the package on PYTHONPATH.
+"""
+
+import random
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent / "truth"))
+
+import antagonists  # noqa: E402 - the witnesses' folder is on the path by now
+import held  # noqa: E402
+from acting import WITNESSES, Troupe  # noqa: E402
+from result import write_whole  # noqa: E402
+
+
+def mixable():
+    return [name for name in antagonists.ANTAGONISTS if not antagonists.make(name, None).alone]
+
+
+def drawn(dice):
+    return dice.sample(mixable(), dice.randrange(3, 7))
+
+
+def main():
+    names, mode, seconds, seed, path = sys.argv[1:]
+    dice, seconds = random.Random(seed), float(seconds)
+    mixed = names == "mixed"
+    names = drawn(dice) if mixed else names.split("+")
+    troupe, witness = Troupe(mode), dice.choice(WITNESSES)
+    troupe.act(names, witness, dice, seconds / 3)  # warms up: what is needed at all is there when growth is measured
+    before = {**held.counted(), **held.memory()}
+    troupe.act(names, witness, dice, seconds * 2 / 3)
+    after = {**held.settled(before), **held.memory()}
+    write_whole(
+        path,
+        {**troupe.findings(), "names": names, "before": before, "after": after, "leaks": held.leaks(before, after)},
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,72 @@
+"""What a process holds: timers, threads, open files, memory. And what of it has leaked."""
+
+import ctypes
+import gc
+import os
+import time
+
+# More than this at the end than after the warm-up is a leak, bytes: of the C library's heap, where the core's own memory
+# is, and of the process, where a free-threaded interpreter that makes code grows by itself.
+HEAP_MOST = 1 << 20
+PROCESS_MOST = 32 << 20
+# A thread that was joined may still be on its way out of the kernel.
+SETTLING_SECONDS = 20
+
+
+class Mallinfo(ctypes.Structure):
+    names = "arena ordblks smblks hblks hblkhd usmblks fsmblks uordblks fordblks keepcost".split()
+    _fields_ = [(name, ctypes.c_size_t) for name in names]
+
+
+mallinfo2 = ctypes.CDLL(None).mallinfo2
+mallinfo2.restype = Mallinfo
+
+
+def read(path):
+    file = os.open(path, os.O_RDONLY)
+    try:
+        parts = []
+        while part := os.read(file, 1 << 16):
+            parts.append(part)
+    finally:
+        os.close(file)
+    return b"".join(parts).decode()
+
+
+def resident():
+    return int(read("/proc/self/statm").split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def counted():
+    return {
+        "timers": sum(line.startswith("ID:") for line in read("/proc/self/timers").splitlines()),
+        "threads": len(os.listdir("/proc/self/task")),
+        "files": len(os.listdir("/proc/self/fd")),
+    }
+
+
+def memory():
+    gc.collect()
+    heap = mallinfo2()
+    return {"heap": heap.uordblks + heap.hblkhd, "process": resident()}
+
+
+def settled(before):
+    """The counts, once they are no more than before or have had their time."""
+    limit = time.monotonic() + SETTLING_SECONDS
+    while True:
+        now = counted()
+        if all(now[name] <= before[name] for name in now) or time.monotonic() > limit:
+            return now
+        time.sleep(0.01)
+
+
+def leaks(before, after):
+    found = []
+    for name in ("timers", "threads", "files"):
+        if after[name] > before[name]:
+            found.append(f"{after[name] - before[name]} {name} were left")
+    for name, most in (("heap", HEAP_MOST), ("process", PROCESS_MOST)):
+        if after[name] - before[name] > most:
+            found.append(f"the {name} grew by {(after[name] - before[name]) / 2**20:.1f} MiB")
+    return found

@@ -1,0 +1,339 @@
+"""Chaos: antagonists beside a program whose possible stacks are known, sampled at the fastest interval.
+
+Every antagonist runs alone, and some drawn at random run together, on 3.13t and 3.14t, in cpu and wall mode, each cell in
+a process of its own. A crowd of a thousand threads has a cell of its own too. Afterwards: every tick captured or counted,
+no impossible stack, nothing left behind, and all programs' results right.
+
+Environment:
+  STRESS_SECONDS=n   all cells together (default 180; with --short 40)
+  STRESS_SEED=n      of every random choice (default: another each time, printed first)
+  STRESS_ONLY=text   only cells whose name (antagonist/interpreter/mode) contains it
+"""
+
+import argparse
+import json
+import os
+import random
+import shlex
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent.parent
+for folder in (HERE, ROOT):
+    sys.path.insert(0, str(folder))
+
+from antagonists import ANTAGONISTS  # noqa: E402 - a sibling, wherever this is run from
+
+from stress.truth.run import bound, describe, end_group, find_python, write_whole  # noqa: E402
+
+INTERPRETERS = ("3.13t", "3.14t")
+MODES = ("cpu", "wall")
+MIXED = 3  # of each interpreter and mode
+SHORT = ("mixed", "faulthandler", "starts", "exits")
+AT_ONCE = 2
+# What the start of a cell, its judgement and its end take besides the acts, seconds.
+OVERHEAD = 2.0
+LEAST_SECONDS = 0.5
+# The crowd: what must be captured of all ticks, and what a thread that waits may cost, bytes.
+CAPTURED_LEAST = 0.99
+IDLE_MOST = 64 << 10
+
+
+class Cell:
+    """One child process: what it runs, and what became of it."""
+
+    def __init__(self, act, interpreter, mode, number=None):
+        self.act, self.interpreter, self.mode, self.number = act, interpreter, mode, number
+        self.found, self.problem = None, None
+
+    @property
+    def name(self):
+        return f"{self.act}{'' if self.number is None else f'-{self.number}'}/{self.interpreter}/{self.mode}"
+
+    @property
+    def ran(self):
+        return self.found is not None or self.problem is not None
+
+    def command(self, python, seconds, seed, result):
+        if self.act == "crowd":
+            return [python, HERE / "crowd.py", self.mode, f"{seconds:.2f}", result]
+        return [python, HERE / "child.py", self.act, self.mode, f"{seconds:.2f}", f"{seed}/{self.name}", result]
+
+
+def all_cells(short):
+    acts = SHORT if short else [*ANTAGONISTS, "mixed", "crowd"]
+    for act in acts:
+        for interpreter in INTERPRETERS:
+            for mode in MODES:
+                for number in range(1 if short else MIXED) if act == "mixed" else (None,):
+                    yield Cell(act, interpreter, mode, number)
+
+
+def choose_cells(short):
+    only = os.environ.get("STRESS_ONLY", "")
+    cells = [cell for cell in all_cells(short) if only in cell.name]
+    if not cells:
+        raise SystemExit(f"chaos: no cell's name contains '{only}'; a name is antagonist/interpreter/mode")
+    return cells
+
+
+def environment_of(interpreter):
+    package, helper = ROOT / "build" / "python" / interpreter, ROOT / "build" / "stress" / "chaos" / "fault_owner.so"
+    if not (package / "built").exists() or not helper.exists():
+        raise SystemExit(
+            f"chaos: the package for {interpreter} or its neighbours are not built; run: ninja stress-built"
+        )
+    environment = dict(os.environ)
+    for name in ("PYTHON_GIL", "PYTHONHOME", "PYTHONSTARTUP", "PYTHONFAULTHANDLER", "PYTHONDONTWRITEBYTECODE"):
+        environment.pop(name, None)
+    return {**environment, "PYTHONPATH": str(package), "SPPROF_FAULT_OWNER": str(helper)}
+
+
+# --- cells that run ----------------------------------------------------------------------------------------
+
+
+class Running:
+    """A cell's child, from its start to the last of its process group."""
+
+    def __init__(self, cell, python, seconds, patience, seed):
+        self.cell = cell
+        self.folder = tempfile.TemporaryDirectory(prefix="chaos-")
+        self.result, self.errors = Path(self.folder.name) / "result.json", Path(self.folder.name) / "errors"
+        self.limit = time.monotonic() + seconds + patience
+        with open(self.errors, "w") as log:
+            self.child = subprocess.Popen(
+                cell.command(python, seconds, seed, self.result),
+                env=environment_of(cell.interpreter),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+
+    def over(self):
+        """Whether it has ended, or has had its time."""
+        return self.child.poll() is not None or time.monotonic() > self.limit
+
+    def conclude(self):
+        status = self.child.poll()
+        self.end()
+        cell = self.cell
+        cell.problem = "hung" if status is None else describe(status)
+        if self.result.exists():
+            cell.found = json.loads(self.result.read_text())
+        elif cell.problem is None:
+            cell.problem = "left no result"
+        if cell.problem is not None:
+            tail = self.errors.read_text(errors="replace").splitlines()[-8:]
+            cell.problem += "".join(f"\n    {line}" for line in tail)
+        self.folder.cleanup()
+
+    def end(self):
+        end_group(self.child)
+
+    def abandon(self):
+        self.end()
+        self.folder.cleanup()
+
+
+def run_all(cells, pythons, options):
+    """Runs them, AT_ONCE at a time, what is left of the time shared among those that are left. False: interrupted."""
+    end = time.monotonic() + options.seconds
+    waiting, running = list(cells), []
+    try:
+        while waiting or running:
+            while waiting and len(running) < AT_ONCE:
+                share = (end - time.monotonic()) * AT_ONCE / len(waiting) - OVERHEAD
+                cell = waiting.pop(0)
+                seconds = max(LEAST_SECONDS, share)
+                running.append(Running(cell, pythons[cell.interpreter], seconds, options.patience, options.seed))
+            time.sleep(0.02)
+            for done in [each for each in running if each.over()]:
+                running.remove(done)
+                done.conclude()
+                print("\n".join([row(done.cell), *details(done.cell)]), flush=True)
+    except KeyboardInterrupt:
+        return False
+    finally:
+        for each in running:
+            each.abandon()
+    return True
+
+
+# --- what is wrong with it ---------------------------------------------------------------------------------
+
+
+def complaints(cell):
+    if cell.problem is not None:
+        return [cell.problem]
+    found = cell.found
+    wrong = [*found["wrong"], *found["leaks"]]
+    if not found["law"] and not found["wrong"]:
+        wrong.append("ticks are not captured + dropped")
+    if found["captured"] == 0:
+        wrong.append("nothing was captured: nothing was tested")
+    return [*wrong, *(crowd_complaints(found) if cell.act == "crowd" else act_complaints(found))]
+
+
+def act_complaints(found):
+    if found["impossible"]:
+        yield f"{found['impossible']} impossible stacks of {found['judged']}"
+    for name in found["names"]:
+        if not found["rounds"].get(name):
+            yield f"{name} had no round: nothing was tested"
+
+
+def crowd_complaints(found):
+    rate = found["captured"] / max(1, found["ticks"])
+    if rate < CAPTURED_LEAST:
+        yield f"{100 * rate:.2f} % of the ticks were captured, of {100 * CAPTURED_LEAST:.0f} %"
+    if found["bytes_per_idle_thread"] > IDLE_MOST:
+        yield f"an idle thread costs {found['bytes_per_idle_thread'] / 1024:.1f} KiB, of {IDLE_MOST / 1024:.0f}"
+    if min(found["alive"], found["threads"]) < 1000:
+        yield f"{found['threads']} threads sampled and {found['alive']} alive, of 1000"
+
+
+def summary(cells, options, seconds, complete):
+    ran = [cell for cell in cells if cell.ran]
+    found = [cell.found for cell in ran if cell.found]
+    return {
+        "seed": options.seed,
+        "runs": len(ran),
+        "crashes": sum((cell.problem or "").startswith(("crashed", "exited", "left")) for cell in ran),
+        "hangs": sum((cell.problem or "").startswith("hung") for cell in ran),
+        "leaks": sum(len(each["leaks"]) for each in found),
+        "impossible": sum(each.get("impossible", 0) for each in found),
+        "wrong": sum(len(each["wrong"]) for each in found),
+        **{key: sum(each.get(key, 0) for each in found) for key in ("ticks", "captured", "judged", "sessions")},
+        "seconds": round(seconds, 1),
+        "interrupted": not complete,
+        "complaints": [f"{cell.name}: {text}" for cell in ran for text in complaints(cell)],
+        "cells": [{"name": cell.name, "problem": cell.problem, **(cell.found or {})} for cell in ran],
+    }
+
+
+# --- tables ------------------------------------------------------------------------------------------------
+
+HEAD = f"{'cell':30} {'rounds':>7} {'sessions':>8} {'ticks':>10} {'captured':>10} {'judged':>9} {'impossible':>10} {'heap':>9} {'process':>9}"
+
+
+def row(cell):
+    if cell.found is None:
+        return f"{cell.name:30} {cell.problem}"
+    found = cell.found
+    if cell.act == "crowd":
+        return (
+            f"{cell.name:30} {found['alive']:,} threads: {found['captured']:,} of {found['ticks']:,} ticks captured"
+            f" ({100 * found['captured'] / max(1, found['ticks']):.2f} %), idle {found['bytes_per_idle_thread'] / 1024:.1f} KiB a"
+            f" thread, {found['bytes_per_idle_thread_alone'] / 1024:.1f} without a session"
+        )
+    heap, process = (f"{(found['after'][key] - found['before'][key]) / 2**20:.1f} MiB" for key in ("heap", "process"))
+    return (
+        f"{cell.name:30} {sum(found['rounds'].values()):>7,} {found['sessions']:>8,} {found['ticks']:>10,}"
+        f" {found['captured']:>10,} {found['judged']:>9,} {found['impossible']:>10,} {heap:>9} {process:>9}"
+    )
+
+
+def details(cell):
+    if cell.found is None:
+        return []
+    lost = ", ".join(f"{name} {count:,}" for name, count in cell.found["dropped"].items() if count)
+    lines = [f"    {', '.join(cell.found['names'])}"] if cell.act == "mixed" else []
+    lines += [f"    dropped: {lost}"] if lost else []
+    return lines + [f"    impossible: {example}" for example in cell.found.get("examples", ())]
+
+
+def repeat_command(options, wrong):
+    names = [f"STRESS_SEED={options.seed}"]
+    only = wrong[0][0].name if wrong else os.environ.get("STRESS_ONLY", "")
+    if only:
+        names.append(f"STRESS_ONLY={shlex.quote(only)}")
+    if os.environ.get("STRESS_SECONDS"):
+        names.append(f"STRESS_SECONDS={os.environ['STRESS_SECONDS']}")
+    short = " --short" if options.short else ""
+    return f"{' '.join(names)} python3 stress/chaos/run.py{short}"
+
+
+def conclude(cells, options, result, complete):
+    print(
+        f"\nchaos: {result['runs']} runs, {result['crashes']} crashes, {result['hangs']} hangs, {result['leaks']} leaks,"
+        f" {result['wrong']} wrong results; {result['captured']:,} captured of {result['ticks']:,} ticks,"
+        f" {result['judged']:,} stacks judged, {result['impossible']} impossible"
+        f" ({bound(result['judged'], result['impossible'])} at 95 %)"
+    )
+    wrong = [(cell, text) for cell in cells if cell.ran for text in complaints(cell)]
+    for cell, text in wrong:
+        print(f"FAILED {cell.name}: {text}")
+    if not complete:
+        missing = sum(not cell.ran for cell in cells)
+        print(f"interrupted: {missing} of {len(cells)} cells were not run; what the others found was kept")
+    if wrong or not complete:
+        print(f"to repeat: {repeat_command(options, wrong)}", flush=True)
+    return 1 if wrong else 0 if complete else 130
+
+
+# --- the run -----------------------------------------------------------------------------------------------
+
+
+def number_from(variable, usual, least=0, most=1e6, kind=float):
+    text = os.environ.get(variable) or str(usual)
+    try:
+        number = kind(text)
+    except ValueError:
+        number = None
+    if number is None or not least < number < most:
+        raise SystemExit(f"{variable} is '{text}'; set it to a number above {least} and below {most:.0f}")
+    return number
+
+
+def seed_from_environment():
+    drawn = random.SystemRandom().randrange(1, 1 << 31)
+    return number_from("STRESS_SEED", drawn, most=1 << 62, kind=int)
+
+
+def parse(arguments):
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--short", action="store_true", help="a few cells, tens of seconds")
+    parser.add_argument("--json", type=Path, default=ROOT / "build" / "results" / "chaos.json", metavar="FILE")
+    parser.add_argument(
+        "--patience",
+        type=float,
+        default=60,
+        metavar="SECONDS",
+        help="past its time a cell is said to hang (default 60)",
+    )
+    options = parser.parse_args(arguments)
+    options.seconds = number_from("STRESS_SECONDS", 40 if options.short else 180)
+    options.seed = seed_from_environment()
+    return options
+
+
+def catch_signals():
+    """Both end the run in the same way; a shell in the background has SIGINT ignored."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
+
+
+def main():
+    catch_signals()
+    options = parse(sys.argv[1:])
+    print(f"chaos: seed {options.seed}", flush=True)
+    cells = choose_cells(options.short)
+    for name in INTERPRETERS:
+        environment_of(name)
+    pythons = {name: find_python(name) for name in INTERPRETERS}
+    began = time.monotonic()
+    print(HEAD, flush=True)
+    complete = run_all(cells, pythons, options)
+    result = summary(cells, options, time.monotonic() - began, complete)
+    write_whole(options.json, result)
+    return conclude(cells, options, result, complete)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,173 @@
+"""Soak: mixed chaos with sessions that start and stop, for long, on 3.13t and 3.14t at once.
+
+Prints a line a minute for each: samples, ticks dropped by reason, the handler's longest run, resident memory, open
+timers. At the end a table, and the handler's times as a histogram. What it had is kept when it is interrupted.
+
+Environment:
+  SOAK_MINUTES=n   how long (default 60)
+  STRESS_SEED=n    of every random choice (default: another each time, printed first)
+"""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent.parent
+for folder in (HERE, ROOT):
+    sys.path.insert(0, str(folder))
+
+import run as chaos  # noqa: E402 - a sibling, wherever this is run from
+
+from stress.truth.run import bound, describe, end_group, find_python, write_whole  # noqa: E402
+
+RESULT = ROOT / "build" / "results" / "soak.json"
+# What resident memory may grow by after the first minutes, bytes.
+WARM_MINUTES = 5
+GROWTH_MOST = 1 << 20
+STALLED_SECONDS = 120  # an act takes seconds
+
+
+class Runner:
+    """One interpreter's process, and what it said of itself, minute by minute."""
+
+    def __init__(self, interpreter, seed, folder):
+        self.interpreter = interpreter
+        self.result, self.errors = folder / f"{interpreter}.json", folder / f"{interpreter}.errors"
+        self.latest, self.minutes, self.problem = None, [], None
+        self.read_at = time.monotonic()
+        environment = chaos.environment_of(interpreter)
+        environment["LD_PRELOAD"] = str(ROOT / "build" / "stress" / "chaos" / "stopwatch.so")
+        with open(self.errors, "w") as log:
+            self.child = subprocess.Popen(
+                [find_python(interpreter), HERE / "marathon.py", f"{seed}/{interpreter}", self.result],
+                **{"env": environment, "stdin": subprocess.DEVNULL, "stdout": log, "stderr": log},
+                start_new_session=True,
+            )
+
+    def look(self):
+        """Takes what the process has written, and notes whether it crashed or hangs."""
+        if self.result.exists():
+            latest = json.loads(self.result.read_text())
+            if self.latest is None or latest["acts"] != self.latest["acts"]:
+                self.latest, self.read_at = latest, time.monotonic()
+        status = self.child.poll()
+        if status is not None and self.problem is None:
+            tail = "".join(f"\n    {line}" for line in self.errors.read_text(errors="replace").splitlines()[-8:])
+            self.problem = (describe(status) or "ended by itself") + tail
+        elif status is None and time.monotonic() - self.read_at > STALLED_SECONDS:
+            self.problem = "hung"
+
+    def growth(self):
+        """Bytes since the first minutes; None where there were no more."""
+        warm = [each for each in self.minutes if each["seconds"] >= WARM_MINUTES * 60]
+        return self.latest["process"] - warm[0]["process"] if warm else None
+
+    def complaints(self):
+        if self.problem:
+            yield self.problem
+        if not self.latest:
+            yield "no act was finished: nothing was tested"
+            return
+        yield from self.latest["wrong"]
+        if self.latest["impossible"]:
+            yield f"{self.latest['impossible']} impossible stacks: {'; '.join(self.latest['examples'])}"
+        for name, count in self.latest["left"].items():
+            yield f"{count} {name} were left"
+        if (self.growth() or 0) > GROWTH_MOST:
+            yield f"resident memory grew by {self.growth() / 2**20:.1f} MiB after the first {WARM_MINUTES} minutes"
+
+    def line(self):
+        found = self.latest
+        if found is None:
+            return f"{self.interpreter:6} no act finished yet"
+        lost = ", ".join(f"{name} {count:,}" for name, count in found["dropped"].items() if count) or "none"
+        return (
+            f"{self.interpreter:6} {found['seconds'] / 60:6.1f} min {found['acts']:6,} acts {found['captured']:12,} captured of"
+            f" {found['ticks']:12,}; worst handler {found['worst_handler_ns'] / 1000:,.0f} us; {found['process'] / 2**20:.1f} MiB"
+            f" (C heap {found['heap'] / 2**20:.2f}); {found['timers']} timers; dropped: {lost}"
+        )
+
+
+def histogram(found):
+    total = sum(found["handler_ns"])
+    for bucket, count in enumerate(found["handler_ns"]):
+        if count:
+            bar = "#" * max(1, round(50 * count / total))
+            yield f"  {2**bucket / 1000:>11,.1f} us {count:>12,} {bar}"
+
+
+def soak(runners, seconds):
+    """False: interrupted, or all have ended."""
+    began = last = time.monotonic()
+    try:
+        while time.monotonic() - began < seconds:
+            time.sleep(0.5)
+            for runner in runners:
+                runner.look()
+            if any(runner.problem for runner in runners):
+                return True
+            if time.monotonic() - last >= 60:
+                last += 60
+                for runner in runners:
+                    print(runner.line(), flush=True)
+                    runner.minutes += [runner.latest] if runner.latest else []
+    except KeyboardInterrupt:
+        return False
+    return True
+
+
+def conclude(runners, seed, complete):
+    print("\nfinal")
+    for runner in runners:
+        print(runner.line())
+        if runner.latest:
+            found, growth = runner.latest, runner.growth()
+            grown = "too short to tell" if growth is None else f"{growth / 2**20:.2f} MiB"
+            print(f"  growth after the first {WARM_MINUTES} minutes: {grown}")
+            print(
+                f"  {found['judged']:,} stacks judged, {found['impossible']} impossible ({bound(found['judged'], found['impossible'])} at 95 %)"
+            )
+            print(f"  {found['sessions']:,} sessions; the handler's CPU time, from each power of two on:")
+            print("\n".join(histogram(found)))
+    wrong = [f"{runner.interpreter}: {text}" for runner in runners for text in runner.complaints()]
+    write_whole(
+        RESULT,
+        {
+            "seed": seed,
+            "interrupted": not complete,
+            "complaints": wrong,
+            **{runner.interpreter: {"final": runner.latest, "minutes": runner.minutes} for runner in runners},
+        },
+    )
+    for text in wrong:
+        print(f"FAILED {text}")
+    if wrong or not complete:
+        minutes = os.environ.get("SOAK_MINUTES")
+        print(f"to repeat: STRESS_SEED={seed} {f'SOAK_MINUTES={minutes} ' if minutes else ''}ninja soak", flush=True)
+    return 1 if wrong else 0 if complete else 130
+
+
+def main():
+    chaos.catch_signals()
+    seconds = chaos.number_from("SOAK_MINUTES", 60) * 60
+    seed = chaos.seed_from_environment()
+    print(f"soak: seed {seed}", flush=True)
+    runners = []
+    with tempfile.TemporaryDirectory(prefix="soak-") as folder:
+        try:
+            for name in chaos.INTERPRETERS:
+                runners.append(Runner(name, seed, Path(folder)))
+            complete = soak(runners, seconds)
+        finally:
+            for runner in runners:
+                end_group(runner.child)
+        return conclude(runners, seed, complete)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
