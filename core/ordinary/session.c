@@ -379,6 +379,7 @@ static void give_signals_back(void) {
 
 /* Takes ticks away from every thread and waits until no handler is inside: the session's side of the stop handshake. */
 static void quiesce(void) {
+    threads_disarm(); /* with `active` still true, so that ticks until here are taken */
     atomic_write(active_write, &sampler.active, false);
     threads_end();
     give_signals_back();

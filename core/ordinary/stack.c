@@ -1,11 +1,13 @@
 #define _GNU_SOURCE /* gettid, getline */
 #include "stack.h"
 
+#include <fcntl.h>
 #include <pthread.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/auxv.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 uintptr_t stack_initial_high(void) { return getauxval(AT_EXECFN) & ~(uintptr_t)7; }
@@ -15,7 +17,28 @@ struct mapping {
     uintptr_t low, high;
 };
 
-/* The mapping that holds `address`. The file is read line by line: a program can have thousands. */
+/* PROCMAP_QUERY of Linux 6.11, which many systems' headers do not have yet. */
+struct map_query {
+    uint64_t size, flags, address;
+    uint64_t start, end, page_flags, page_size, offset, inode;
+    uint32_t major, minor, name_size, build_id_size;
+    uint64_t name, build_id;
+};
+#define MAP_QUERY _IOWR('f', 17, struct map_query)
+
+/* The mapping that holds `address`, but for `below`. False too where the kernel cannot be asked for one. */
+static bool query_mapping(uintptr_t address, struct mapping *mapping) {
+    int maps = open("/proc/self/maps", O_RDONLY | O_CLOEXEC);
+    if (maps < 0)
+        return false;
+    struct map_query query = {.size = sizeof query, .address = address};
+    bool found = ioctl(maps, MAP_QUERY, &query) == 0;
+    close(maps);
+    *mapping = (struct mapping){.low = query.start, .high = query.end};
+    return found;
+}
+
+/* The same from the whole list: with a thousand threads to find, their start takes seconds. The file is read line by line: a program can have thousands. */
 static bool find_mapping(uintptr_t address, struct mapping *mapping) {
     FILE *maps = fopen("/proc/self/maps", "re");
     if (maps == NULL)
@@ -54,7 +77,7 @@ void stack_find(int32_t tid, uintptr_t thread_id, uintptr_t *low, uintptr_t *hig
     bool initial = tid == getpid() && !first_thread_elsewhere;
     uintptr_t end = initial ? stack_initial_high() : thread_id;
     *low = *high = 0;
-    if (!find_mapping(end - 1, &mapping))
+    if ((initial || !query_mapping(end - 1, &mapping)) && !find_mapping(end - 1, &mapping))
         return;
     *low = initial ? mapping.below : mapping.low; /* the initial stack may grow down to there */
     *high = end;

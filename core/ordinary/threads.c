@@ -314,6 +314,14 @@ void threads_begin(const struct threads_config *config) {
         atomic_write(counter_shared, &sampler.strays.by_reason[i], 0);
 }
 
+/* All timers before any slot: closing one may wait for its thread to run, and all others' ticks would go on meanwhile. */
+void threads_disarm(void) {
+    for (uint32_t i = 0; i < registry.tenants_made; i++) {
+        timers_close(registry.tenants[i].timer);
+        registry.tenants[i].timer = NO_TIMER;
+    }
+}
+
 void threads_end(void) {
     for (uint32_t i = 0; i < registry.tenants_made; i++) {
         struct tenant *tenant = &registry.tenants[i];

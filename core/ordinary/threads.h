@@ -35,8 +35,11 @@ int threads_admit(uintptr_t state, struct reader reader);
  * lose them. False where the list changed meanwhile: what was met counts, what was not may still be there. */
 bool threads_scan(struct reader reader);
 
-/* Deletes all timers; waits until no handler is in any slot. sampler.active must be false. Counters and what is in the
- * rings stay. */
+/* Deletes all timers. Ticks that were sent still arrive. */
+void threads_disarm(void);
+
+/* Deletes timers that are left; waits until no handler is in any slot. sampler.active must be false. Counters and what is
+ * in the rings stay. */
 void threads_end(void);
 
 /* Calls `visit` with the slot of each thread that is known. */

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/auxv.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/random.h>
 #include <sys/syscall.h>
@@ -138,6 +139,16 @@ SHIM(int, open, const char *path, int flags, ...) {
 
 SHIM(ssize_t, read, int file, void *bytes, size_t count) {
     return fault_due(CALL_read) ? -1 : read(file, bytes, count);
+}
+
+SHIM(int, ioctl, int file, unsigned long request, ...) {
+    if (fault_due(CALL_ioctl))
+        return -1;
+    va_list arguments;
+    va_start(arguments, request);
+    int result = ioctl(file, request, va_arg(arguments, void *));
+    va_end(arguments);
+    return result;
 }
 
 SHIM(int, close, int file) {
