@@ -19,19 +19,11 @@ from acting import WITNESSES, Troupe  # noqa: E402
 from result import write_whole  # noqa: E402
 
 
-def mixable():
-    return [name for name in antagonists.ANTAGONISTS if not antagonists.make(name, None).alone]
-
-
-def drawn(dice):
-    return dice.sample(mixable(), dice.randrange(3, 7))
-
-
 def main():
     names, mode, seconds, seed, path = sys.argv[1:]
     dice, seconds = random.Random(seed), float(seconds)
     mixed = names == "mixed"
-    names = drawn(dice) if mixed else names.split("+")
+    names = antagonists.drawn(dice) if mixed else names.split("+")
     troupe, witness = Troupe(mode), dice.choice(WITNESSES)
     troupe.act(names, witness, dice, seconds / 3)  # warms up: what is needed at all is there when growth is measured
     before = {**held.counted(), **held.memory()}

@@ -17,7 +17,7 @@ sys.path.insert(0, str(HERE.parent / "truth"))
 
 import held  # noqa: E402 - the witnesses' folder is on the path by now
 from acting import WITNESSES, Troupe  # noqa: E402
-from child import drawn  # noqa: E402
+from antagonists import drawn  # noqa: E402
 from result import write_whole  # noqa: E402
 
 BUCKETS = 40

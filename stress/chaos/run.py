@@ -34,7 +34,7 @@ from stress.truth.run import bound, describe, end_group, find_python, write_whol
 INTERPRETERS = ("3.13t", "3.14t")
 MODES = ("cpu", "wall")
 MIXED = 3  # of each interpreter and mode
-SHORT = ("mixed", "faulthandler", "starts", "exits")
+SHORT = ("mixed", "starts")
 AT_ONCE = 2
 # What the start of a cell, its judgement and its end take besides the acts, seconds.
 OVERHEAD = 2.0

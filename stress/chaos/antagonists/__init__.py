@@ -69,6 +69,12 @@ def make(name, sessions):
     return getattr(importlib.import_module(f"antagonists.{module}"), kind)(sessions)
 
 
+def drawn(dice):
+    """A few that can be mixed."""
+    mixable = [name for name in ANTAGONISTS if not make(name, None).alone]
+    return dice.sample(mixable, dice.randrange(3, 7))
+
+
 def together(functions):
     """Runs each on a thread of its own; what one of them raises is raised here."""
     raised = []

@@ -1,0 +1,114 @@
+"""Chaos in short, and that its harness sees what it is there to see."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import support
+
+CHAOS = support.ROOT / "stress" / "chaos"
+sys.path.insert(0, str(support.ROOT))
+
+from stress.chaos import run as chaos  # noqa: E402 - found by the line above
+
+
+def run_chaos(folder, *flags, **environment):
+    support.ninja("stress-built")
+    command = [sys.executable, CHAOS / "run.py", "--json", folder / "chaos.json", *flags]
+    environment = {**os.environ, "STRESS_SEED": "11", **environment}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600)
+    return done, json.loads((folder / "chaos.json").read_text())
+
+
+def test_a_short_run(tmp_path):
+    done, found = run_chaos(tmp_path, "--short", STRESS_SECONDS="10")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.startswith("chaos: seed 11\n")
+    assert found["runs"] == 8
+    assert found["captured"] > 0 and found["judged"] > 0
+    assert [found[name] for name in ("crashes", "hangs", "leaks", "impossible", "wrong")] == [0] * 5
+
+
+@pytest.mark.parametrize("number, word", [(signal.SIGSEGV, "crashed with SIGSEGV"), (signal.SIGSTOP, "hung")])
+def test_a_cell_that_crashes_or_hangs_fails_the_run(tmp_path, monkeypatch, number, word):
+    monkeypatch.setattr(chaos.Cell, "command", lambda *_: ["/bin/sh", "-c", f"kill -{int(number)} $$"])
+    support.ninja("stress-built")
+    cell = chaos.Cell("maps", "3.14t", "cpu")
+    running = chaos.Running(cell, sys.executable, 0.5, 0.5, 1)
+    while not running.over():
+        time.sleep(0.02)
+    running.conclude()
+    assert [text.splitlines()[0] for text in chaos.complaints(cell)] == [word]
+    assert running.child.returncode is not None
+
+
+def findings(**changes):
+    found = {"wrong": [], "leaks": [], "law": True, "captured": 1, "impossible": 0, "judged": 1}
+    return {**found, "names": ["maps"], "rounds": {"maps": 1}, **changes}
+
+
+@pytest.mark.parametrize(
+    "changes, sign",
+    [
+        ({"law": False}, "not captured + dropped"),
+        ({"captured": 0}, "nothing was captured"),
+        ({"impossible": 1}, "1 impossible stacks"),
+        ({"rounds": {}}, "maps had no round"),
+        ({"leaks": ["2 timers were left"]}, "2 timers"),
+        ({"wrong": ["maps: a mapping lost"]}, "a mapping lost"),
+    ],
+)
+def test_each_finding_is_a_complaint(changes, sign):
+    cell = chaos.Cell("maps", "3.14t", "cpu")
+    cell.found = findings()
+    assert chaos.complaints(cell) == []
+    cell.found = findings(**changes)
+    (complaint,) = chaos.complaints(cell)
+    assert sign in complaint
+
+
+def test_leaks_are_named():
+    held = {"timers": 1, "threads": 2, "files": 3, "heap": 4, "process": 5}
+    import held as measure
+
+    assert measure.leaks(held, held) == []
+    grown = {**held, "timers": 2, "heap": 4 + (2 << 20)}
+    assert measure.leaks(held, grown) == ["1 timers were left", "the heap grew by 2.0 MiB"]
+
+
+def test_bad_variables_are_named(tmp_path):
+    command = [sys.executable, CHAOS / "run.py", "--json", tmp_path / "chaos.json"]
+    for name, value in (("STRESS_SEED", "x"), ("STRESS_SECONDS", "-1"), ("STRESS_ONLY", "no such cell")):
+        environment = {**os.environ, name: value}
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
+        assert done.returncode == 1 and value in done.stderr and "Traceback" not in done.stderr
+
+
+def test_interrupting_leaves_nothing(tmp_path):
+    support.ninja("stress-built")
+    result, log = tmp_path / "chaos.json", tmp_path / "log"
+    environment = {**os.environ, "STRESS_ONLY": "threads/3.14t", "TMPDIR": str(tmp_path)}
+    with open(log, "w") as output:
+        child = subprocess.Popen(
+            [sys.executable, CHAOS / "run.py", "--json", result], env=environment, stdout=output, stderr=output
+        )
+    limit = time.monotonic() + 60
+    while not list(tmp_path.glob("chaos-*")) and time.monotonic() < limit:
+        time.sleep(0.05)
+    child.send_signal(signal.SIGTERM)
+    assert child.wait(60) == 130, log.read_text()
+    assert not list(tmp_path.glob("chaos-*")), "a temporary folder was left"
+    assert json.loads(result.read_text())["interrupted"]
+    assert log.read_text().splitlines()[-1].startswith("to repeat: ")
+    left = subprocess.run(["pgrep", "-f", str(tmp_path)], capture_output=True, text=True).stdout
+    assert not left, f"processes were left: {left}"
+
+
+def test_a_thousand_threads_alive_at_once(tmp_path):
+    done, found = run_chaos(tmp_path, STRESS_ONLY="crowd/3.14t", STRESS_SECONDS="4")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert [cell["alive"] >= 1000 for cell in found["cells"]] == [True, True]
