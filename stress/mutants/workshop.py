@@ -1,0 +1,161 @@
+"""A copy of the tree in which one fault at a time is put into the core, built and met by its killer."""
+
+import contextlib
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+COPIED = ("core", "tests", "model", "fuzz", "ci", "stress", "build.ninja")
+HARNESS = "build/libspprof-harness.so"
+# Quick to compile, and silent: a fault may leave a variable unused.
+CFLAGS = "-O0 -w"
+HANG_SECONDS = 90  # ends a killer that hangs; no sound one takes a fifth of it
+
+FAILS, CRASHES, HANGS, PASSES, ERRS, UNBUILT = "fails", "crashes", "hangs", "passes", "errs", "unbuilt"
+SIGNS_OF_DEATH = (FAILS, CRASHES, HANGS)
+
+
+class Stopped(Exception):
+    """The run was interrupted."""
+
+
+@dataclass(frozen=True)
+class Mutant:
+    id: str
+    file: str
+    old: str
+    new: str
+    killer: str  # what pytest is to run
+    sign: str = FAILS
+    at: int | None = None  # where `old` stands in the file; None: it stands there once
+
+    def applied_to(self, text):
+        if self.at is not None:
+            return text[: self.at] + self.new + text[self.at + len(self.old) :]
+        return text.replace(self.old, self.new)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    sign: str
+    output: str
+
+
+class Children:
+    """Every child process that runs: stopping ends them all, and lets none start."""
+
+    def __init__(self):
+        self.lock, self.running, self.stopped = threading.Lock(), set(), False
+
+    def run(self, command, folder, environment, seconds):
+        """(exit status or None where it took longer, output)"""
+        with self.lock:
+            if self.stopped:
+                raise Stopped
+            child = subprocess.Popen(
+                command,
+                cwd=folder,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                errors="replace",
+                start_new_session=True,
+            )
+            self.running.add(child)
+        try:
+            output = child.communicate(timeout=seconds)[0]
+            status = child.returncode
+        except subprocess.TimeoutExpired:
+            kill_group(child)
+            output, status = child.communicate()[0], None
+        finally:
+            with self.lock:
+                self.running.discard(child)
+        if self.stopped:
+            raise Stopped
+        return status, output
+
+    def stop(self):
+        with self.lock:
+            self.stopped = True
+            for child in self.running:
+                kill_group(child)
+
+
+def kill_group(child):
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(child.pid, signal.SIGKILL)
+
+
+def judge(status, output):
+    """What a pytest run came to. A test that could not be set up is no failure."""
+    if status is None:
+        return HANGS
+    if status < 0:
+        return CRASHES
+    summary = output.strip().rpartition("\n")[2]
+    if status == 1 and re.search(r"\d+ failed", summary) and not re.search(r"\d+ errors?\b", summary):
+        return FAILS
+    return PASSES if status == 0 and re.search(r"\d+ passed", summary) else ERRS
+
+
+class Workshop:
+    """Owns a folder. One thread at a time uses it."""
+
+    def __init__(self, folder, children, flags=CFLAGS, compiler=None):
+        self.folder, self.children = Path(folder), children
+        self.environment = {**os.environ, "CFLAGS": flags}
+        if compiler:
+            self.environment["CC"] = compiler
+        self.environment.pop("PYTHONDONTWRITEBYTECODE", None)
+
+    def fill(self):
+        """With the tree as it is now, nothing built."""
+        self.folder.mkdir(parents=True)
+        for name in COPIED:
+            source, target = ROOT / name, self.folder / name
+            if source.is_dir():
+                shutil.copytree(source, target, symlinks=True, ignore=shutil.ignore_patterns("__pycache__", "corpus"))
+            elif source.exists():
+                shutil.copy2(source, target)
+
+    def fill_from(self, other):
+        """With another's tree, what was built there included."""
+        shutil.copytree(other.folder, self.folder, symlinks=True)
+
+    def build(self, *targets):
+        """None, or what the compiler said."""
+        status, output = self.children.run(["ninja", "-j2", *targets], self.folder, self.environment, 600)
+        return None if status == 0 else output
+
+    def pytest(self, arguments, seconds=HANG_SECONDS):
+        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--tb=line", *arguments]
+        return self.children.run(command, self.folder, self.environment, seconds)
+
+    @contextlib.contextmanager
+    def changed(self, mutant):
+        path = self.folder / mutant.file
+        text = path.read_text()
+        path.write_text(mutant.applied_to(text))
+        try:
+            yield
+        finally:
+            path.write_text(text)
+
+    def meet(self, mutant):
+        """The mutant's Outcome."""
+        with self.changed(mutant):
+            complaint = self.build(HARNESS)
+            if complaint is not None:
+                return Outcome(UNBUILT, complaint)
+            status, output = self.pytest(["-x", *mutant.killer.split()])
+            return Outcome(judge(status, output), output)
