@@ -5,6 +5,7 @@ import ctypes
 import pytest
 import synthetic
 from synthetic import Image, Look, Observer, Verdict
+from test_walk import spread_image
 
 NAMES = ["3.13", "3.13t", "3.14", "3.14t", "3.15t"]
 ROOM = 65
@@ -205,3 +206,101 @@ def test_thread_that_has_gone_is_not_tried_again(image, harness):
     reader = scheduled(reads.append)
     assert image.walk(Observed(harness), synthetic.address_of(reader)) == Verdict("detached")
     assert len(reads) == 2
+
+
+def test_stack_that_stands_still_is_looked_at_once(image, harness):
+    observed = Observed(harness)
+    assert image.walk(observed) == image.whole()
+    assert sum(observed.observer.met) == 1
+
+
+def test_state_that_is_not_known_is_not_tried_again(image, harness):
+    observed = Observed(harness)
+    assert image.walk(observed, state=0) == Verdict("no_thread_state")
+    assert observed.observer.met[synthetic.REASONS.index("no_thread_state")] == 1
+
+
+# --- what a second look may meet --------------------------------------------------------------------------
+
+
+class LosesPage(TwoLooks):
+    """Takes the page of `address` away before the second look."""
+
+    def __init__(self, harness, address):
+        super().__init__(harness)
+        self.address = address
+
+    def walk_thread(self, reference):
+        walk = reference._obj
+        walk.looks, walk.looks_room = ctypes.addressof(self.looks), self.room
+        reason = self.harness.walk_thread(reference)
+        assert reason == 0
+        with synthetic.bad_page(self.address, "protected"):
+            return self.harness.walk_confirm(reference)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_page_that_goes_between_the_looks(harness, name):
+    """What the second look reads again is refused; what it does not read, such as older code objects, is not needed."""
+    image = spread_image(name)
+    found = {}
+    with synthetic.fault_handler(harness):
+        for address in dict.fromkeys(address for address, _ in image.reads(harness)):
+            verdict = image.walk(LosesPage(harness, address))
+            found.setdefault(verdict.reason, set()).add(image.name_of(address))
+            assert verdict in (Verdict("fault"), Verdict("torn"), image.whole())
+    assert {"thread.current_frame", "thread.native_thread_id", "thread.status", "code.units"} <= found["fault"]
+    assert {"frame.previous", "frame.executable", "frame.instr_ptr"} <= found["torn"]
+    assert found["captured"].isdisjoint({"frame.previous", "frame.executable"})
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_second_look_at_a_thread_without_functions(harness, name):
+    image = Image(name)
+    assert image.walk(TwoLooks(harness)).reason == "captured"
+    image.enter()
+    assert image.walk(TwoLooks(harness)) == image.whole()
+
+
+# --- where the interpreter's own frames stand -----------------------------------------------------------------
+
+
+def entry_instruction(harness, image, through=None):
+    walk = synthetic.Walk(
+        layout=ctypes.pointer(image.layout), reader=synthetic.Reader(through=through), thread_state=image.state
+    )
+    harness.walk_find_entry_instr_ptr.restype = ctypes.c_uint64
+    return harness.walk_find_entry_instr_ptr(ctypes.byref(walk))
+
+
+@pytest.mark.parametrize("owner", [3, 4])
+def test_entry_instruction_is_the_innermost_entry_frames(harness, owner):
+    image = Image("3.14t")
+    image.enter()
+    entry = image.enter(owner)
+    image.call(image.code(), 1)
+    image.resume(image.code(), 1)
+    image.put("frame.instr_ptr", entry, 0x123450)
+    assert entry_instruction(harness, image) == 0x123450
+
+
+def test_no_entry_frame_no_instruction(harness):
+    image = Image("3.14t")
+    assert entry_instruction(harness, image) == 0
+    frame = image.call(image.code(), 1)
+    assert entry_instruction(harness, image) == 0
+    image.put("frame.previous", frame, frame)
+    assert entry_instruction(harness, image) == 0
+
+
+def test_entry_instruction_behind_a_page_that_is_missing(harness):
+    image = spread_image("3.14t")
+    entry = next(frame for frame in reversed(image.chain) if image.get("frame.owner", frame) & 0xFF == 3)
+    image.put("frame.instr_ptr", entry, 0x123450)
+    top = image.chain[-1]
+    fields = {"thread.current_frame": image.state, "frame.owner": top, "frame.previous": top, "frame.instr_ptr": entry}
+    with synthetic.fault_handler(harness):
+        assert entry_instruction(harness, image) == 0x123450
+        for field, owner in fields.items():
+            with synthetic.bad_page(image.at(field, owner), "protected"):
+                assert entry_instruction(harness, image) == 0, field
