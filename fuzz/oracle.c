@@ -64,11 +64,17 @@ static void *room_for(size_t count, size_t size) {
     return room;
 }
 
-/* User space on x86-64: from 64 KiB, where a mapping may begin, to 47 bits. */
+/* User space: from 64 KiB, where a mapping may begin, to 47 bits on x86-64 and 52 on ARM64. */
+#if defined(__aarch64__)
+#define ADDRESS_BITS 52
+#else
+#define ADDRESS_BITS 47
+#endif
+
 static enum spprof_reason plausible(uint64_t address, uint64_t size) {
     __extension__ typedef unsigned __int128 wide;
     wide end = (wide)address + size;
-    if (address < 0x10000 || end > (wide)1 << 47)
+    if (address < 0x10000 || end > (wide)1 << ADDRESS_BITS)
         return SPPROF_BOUNDS;
     return address & 7 ? SPPROF_ALIGNMENT : SPPROF_CAPTURED;
 }
