@@ -8,12 +8,14 @@ import ctypes
 import errno
 import fcntl
 import functools
+import importlib.util
 import inspect
 import json
 import os
 import shlex
 import signal
 import subprocess
+import sys
 import tempfile
 import textwrap
 from dataclasses import dataclass
@@ -230,3 +232,13 @@ def _again(interpreter, program, args):
     command = shlex.join(["-X", "faulthandler", str(program.relative_to(ROOT)), *map(str, args)])
     name = interpreter.name
     return f"\nto repeat: PYTHONPATH=build/python/{name}:tests/scenarios $(ci/python {name}) {command}"
+
+
+def module_of(path):
+    """A program of the harnesses as a module. Several are called run.py, so none may be imported by that name."""
+    name = "_".join(path.relative_to(ROOT).with_suffix("").parts)
+    specification = importlib.util.spec_from_file_location(name, path)
+    module = importlib.util.module_from_spec(specification)
+    sys.modules[name] = module
+    specification.loader.exec_module(module)
+    return module

@@ -88,6 +88,10 @@ def test_bad_variables_are_named(tmp_path):
         assert done.returncode == 1 and value in done.stderr and "Traceback" not in done.stderr
 
 
+def processes_of(folder):
+    return subprocess.run(["pgrep", "-af", str(folder)], capture_output=True, text=True).stdout
+
+
 def test_interrupting_leaves_nothing(tmp_path):
     support.ninja("stress-built")
     result, log = tmp_path / "chaos.json", tmp_path / "log"
@@ -104,7 +108,9 @@ def test_interrupting_leaves_nothing(tmp_path):
     assert not list(tmp_path.glob("chaos-*")), "a temporary folder was left"
     assert json.loads(result.read_text())["interrupted"]
     assert log.read_text().splitlines()[-1].startswith("to repeat: ")
-    left = subprocess.run(["pgrep", "-f", str(tmp_path)], capture_output=True, text=True).stdout
+    limit = time.monotonic() + 20  # what was killed may still be ending
+    while (left := processes_of(tmp_path)) and time.monotonic() < limit:
+        time.sleep(0.2)
     assert not left, f"processes were left: {left}"
 
 

@@ -1,7 +1,6 @@
 """Sampling after every machine instruction: a short run, and the oracle that judges it."""
 
 import ctypes
-import importlib.util
 import json
 import platform
 import subprocess
@@ -23,11 +22,7 @@ def build(name):
 
 @pytest.fixture(scope="module")
 def runner():
-    """run.py as a module."""
-    spec = importlib.util.spec_from_file_location("step_run", STEP / "run.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return support.module_of(STEP / "run.py")
 
 
 # --- a short run -----------------------------------------------------------------------------------

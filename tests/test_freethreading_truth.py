@@ -17,6 +17,8 @@ import workloads  # noqa: E402
 from grammar import NO_LINE, Source  # noqa: E402 - a folder of its own, beside the package
 from judge import Bench, judge, stacks_of  # noqa: E402
 
+runner = support.module_of(TRUTH / "run.py")
+
 
 def line_in(text, fragment, after=""):
     """The number of the first line that contains `fragment`, behind the first that contains `after`."""
@@ -443,16 +445,12 @@ def test_a_walker_that_lies_or_crashes_or_hangs_fails_the_run(tmp_path, bad, sig
 
 
 def test_growing_memory_is_a_complaint():
-    import run
-
     steady = {"heap_grown": 3 << 20, "grown": 30 << 20, "held": 3 << 20}
-    assert list(run.growth(steady)) == []
-    assert list(run.growth({**steady, "heap_grown": 5 << 20})) == ["the heap grew by 2.0 MiB"]
-    assert list(run.growth({**steady, "grown": 43 << 20})) == ["the memory grew by 40.0 MiB"]
+    assert list(runner.growth(steady)) == []
+    assert list(runner.growth({**steady, "heap_grown": 5 << 20})) == ["the heap grew by 2.0 MiB"]
+    assert list(runner.growth({**steady, "grown": 43 << 20})) == ["the memory grew by 40.0 MiB"]
 
 
 def test_shares_of_looks_on_the_beat_make_a_cells_shares():
-    import run
-
-    shares = run.shares({"families": {"left": 3, "right": 1}, "truth": {"left": 0.5, "right": 0.5}})
+    shares = runner.shares({"families": {"left": 3, "right": 1}, "truth": {"left": 0.5, "right": 0.5}})
     assert shares == "left 0.750 (true 0.500) right 0.250 (true 0.500)"

@@ -22,18 +22,7 @@ RUN = TSAN / "run.py"
 LITTLE = (20_000, 500, 1, 4)  # handler runs, looks, seed, threads
 
 
-def load_run():
-    """stress/tsan/run.py; `run` is the name of more than one program here."""
-    import importlib.util
-
-    specification = importlib.util.spec_from_file_location("tsan_run", RUN)
-    module = importlib.util.module_from_spec(specification)
-    sys.modules["tsan_run"] = module
-    specification.loader.exec_module(module)
-    return module
-
-
-run = load_run()
+run = support.module_of(RUN)
 
 
 def run_part(part, folder):

@@ -14,8 +14,9 @@ import support
 FUZZ = support.ROOT / "fuzz"
 sys.path.insert(0, str(FUZZ))
 
-import run  # noqa: E402 - a folder of its own
-from targets import BUILD, REASONS, TARGETS  # noqa: E402
+from targets import BUILD, REASONS, TARGETS  # noqa: E402 - a folder of its own
+
+run = support.module_of(FUZZ / "run.py")
 
 
 def start(folder, *, seconds, targets=""):

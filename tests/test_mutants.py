@@ -12,8 +12,9 @@ MUTANTS = support.ROOT / "stress" / "mutants"
 sys.path.insert(0, str(MUTANTS))
 
 import generate  # noqa: E402 - a folder of its own
-import run as runner  # noqa: E402
 import workshop  # noqa: E402
+
+runner = support.module_of(MUTANTS / "run.py")
 
 LEAST = 80
 # One that the ring's tests notice, one that changes nothing.

@@ -633,7 +633,7 @@ static void let_fork(bool in_child) {
     count_from_zero();
     held_count = 0;
     holdings.refused_deletes = 0; /* the child has no timers */
-    model.active = model.waiting = false;
+    model.active = model.waiting = model.sink = model.sink_unsure = false;
     model.certain = true;
 }
 

@@ -29,7 +29,7 @@ for folder in (HERE, ROOT):
 
 from antagonists import ANTAGONISTS  # noqa: E402 - a sibling, wherever this is run from
 
-from stress.truth.run import bound, describe, end_group, find_python, write_whole  # noqa: E402
+from stress.truth.run import bound, describe, end_group, find_python, undisturbed, write_whole  # noqa: E402
 
 INTERPRETERS = ("3.13t", "3.14t")
 MODES = ("cpu", "wall")
@@ -151,7 +151,8 @@ def run_all(cells, pythons, options):
                 share = (end - time.monotonic()) * AT_ONCE / len(waiting) - OVERHEAD
                 cell = waiting.pop(0)
                 seconds = max(LEAST_SECONDS, share)
-                running.append(Running(cell, pythons[cell.interpreter], seconds, options.patience, options.seed))
+                with undisturbed():
+                    running.append(Running(cell, pythons[cell.interpreter], seconds, options.patience, options.seed))
             time.sleep(0.02)
             for done in [each for each in running if each.over()]:
                 running.remove(done)

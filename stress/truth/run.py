@@ -11,6 +11,7 @@ Environment:
 """
 
 import argparse
+import contextlib
 import json
 import os
 import shlex
@@ -148,6 +149,20 @@ def environment_of(cell):
     return environment
 
 
+@contextlib.contextmanager
+def undisturbed():
+    """Interrupts wait until what is begun here is known to whoever has to end it."""
+    came, numbers = [], (signal.SIGINT, signal.SIGTERM)
+    former = {number: signal.signal(number, lambda number, frame: came.append(number)) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in former.items():
+            signal.signal(number, handler)
+    if came:
+        raise KeyboardInterrupt
+
+
 def end_group(child):
     """The child and whatever it started."""
     try:
@@ -162,16 +177,16 @@ def run_cell(cell, python, seconds, patience):
         result, errors = Path(folder) / "result.json", Path(folder) / "errors"
         with open(errors, "w") as log:
             command = cell.command(python, seconds, result)
-            child = subprocess.Popen(
-                command, env=environment_of(cell), stdin=subprocess.DEVNULL, stderr=log, start_new_session=True
-            )
-            try:
-                status = child.wait(seconds + patience)
-                cell.problem = describe(status)
-            except subprocess.TimeoutExpired:
-                cell.problem = "hung"
-            finally:
-                end_group(child)
+            with contextlib.ExitStack() as ends:
+                with undisturbed():
+                    child = subprocess.Popen(
+                        command, env=environment_of(cell), stdin=subprocess.DEVNULL, stderr=log, start_new_session=True
+                    )
+                    ends.callback(end_group, child)
+                try:
+                    cell.problem = describe(child.wait(seconds + patience))
+                except subprocess.TimeoutExpired:
+                    cell.problem = "hung"
         if result.exists():
             cell.found = json.loads(result.read_text())
         elif cell.problem is None:
