@@ -16,7 +16,8 @@ The rules
 7.  A sample says how many code objects had died before its walk.
 8.  With a sink the session hands its samples over by itself, all of them by the end of the stop; to drain it is EBUSY,
     then too. Without one they wait for a drain, oldest first within a slot, slot by slot, until the next start.
-9.  The counters are those since the last start. A stop freezes them.
+9.  The counters are those since the last start. A stop freezes them, but for the ticks of no thread, which are
+    counted on unseen.
 10. A forked child has the calling thread alone, no session, no samples, counters of 0, and can start a session of its
     own. The parent's goes on.
 """
@@ -104,6 +105,7 @@ class Session:
         self.config = None  # of the session that was started last
         self.admitted = []  # tids by number
         self.counters = Counters()  # frozen by a stop
+        self.strays = Counters()  # ticks of no thread since the last start, after a stop too
         self.delivered = []  # to the sink
 
     # --- start and stop ---
@@ -116,7 +118,8 @@ class Session:
         for slot in self.slots:
             slot.tid, slot.ring, slot.samples = None, None, []
         self.active, self.config = True, config
-        self.counters, self.admitted, self.delivered = Counters(), [], []
+        self.counters, self.strays = Counters(), Counters()
+        self.admitted, self.delivered = [], []
         self.admit(caller)
         self.look()
         return OK
@@ -177,6 +180,7 @@ class Session:
         return outcome
 
     def stray(self, weight, outcome):
+        self.strays.stray(weight, outcome)
         if self.active:
             self.counters.stray(weight, outcome)
         return outcome

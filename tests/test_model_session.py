@@ -38,7 +38,7 @@ from profiles import examples
 from synthetic import FIELDS
 from test_model_ring import compare_stats
 
-from model import session, walker
+from model import OUTCOMES, session, walker
 
 NAME = "3.14t"
 INTERVAL = 10_000_000_000  # of CPU time: the longest that there is
@@ -268,6 +268,10 @@ SOUND = st.builds(
     max_depth=st.sampled_from([1, 4, 20, 60]),
     ring_bytes=st.sampled_from([4096, 4096, 8192]),
 ) | st.builds(session.Config, interval=st.just(INTERVAL), ring_bytes=st.just(1 << 20), has_sink=st.just(True))
+# The deepest stack that a ring of that size has room for, and one deeper.
+EDGE = st.builds(
+    session.Config, interval=st.just(INTERVAL), max_depth=st.sampled_from([253, 254]), ring_bytes=st.just(4096)
+)
 ANY = st.builds(
     session.Config,
     interval=st.sampled_from([0, 99_999, INTERVAL, INTERVAL + 1]),
@@ -405,20 +409,38 @@ class SessionMachine(RuleBasedStateMachine):
             self.tick(thread, self.model.seat_of(thread.tid), 1)
 
     @precondition(lambda self: self.model.active and self.world.threads)
-    @rule(number=st.integers(0, 9), damage=st.sampled_from(sorted(DAMAGE)), unguarded=st.booleans())
-    def tick_of_a_damaged_stack(self, number, damage, unguarded):
+    @rule(number=st.integers(0, 9), unguarded=st.booleans())
+    def ticks_of_a_damaged_stack(self, number, unguarded):
+        """In every way, one after the other."""
         thread = self.some_thread(number)
         self.push(number, ["call"])
-        link, value = DAMAGE[damage](thread.image)
-        saved = thread.image.get(link)
-        thread.image.put(link, value)
-        self.tick(thread, self.model.seat_of(thread.tid), 1, unguarded)
-        thread.image.put(link, saved)
+        for place in DAMAGE.values():
+            link, value = place(thread.image)
+            saved = thread.image.get(link)
+            thread.image.put(link, value)
+            self.tick(thread, self.model.seat_of(thread.tid), 1, unguarded)
+            thread.image.put(link, saved)
 
     @precondition(lambda self: self.late and self.world.threads)
     @rule(number=st.integers(0, 9), which=st.integers(0, 99), weight=WEIGHTS)
     def late_tick(self, number, which, weight):
         self.tick(self.some_thread(number), self.late[which % len(self.late)], weight)
+
+    @precondition(lambda self: not self.model.active and self.world.threads)
+    @rule(number=st.integers(0, 9), which=st.integers(0, 99), weight=WEIGHTS)
+    def tick_between_sessions(self, number, which, weight):
+        """Even one whose generation is the slot's present one."""
+        which %= len(self.model.slots)
+        self.tick(self.some_thread(number), (which, self.model.slots[which].generation & 0xFFFF), weight)
+
+    @precondition(lambda self: self.model.active and self.world.threads)
+    @rule(number=st.integers(0, 9))
+    def thread_takes_the_place_of_one_with_samples(self, number):
+        """They are still there when they are drained."""
+        self.tick_of_a_thread(number, 1, unguarded=False)
+        self.death(number)
+        self.birth()
+        self.drain()
 
     @precondition(has_threads)
     @rule(number=st.integers(0, 9), slot=st.sampled_from([900, synthetic.SLOTS_MAX - 1, synthetic.SLOTS_MAX, 0xFFFF]))
@@ -435,7 +457,7 @@ class SessionMachine(RuleBasedStateMachine):
     # --- the session ---
 
     @precondition(has_threads)
-    @rule(number=st.integers(0, 9), config=SOUND | SOUND | ANY)
+    @rule(number=st.integers(0, 9), config=SOUND | EDGE | ANY)
     def start(self, number, config):
         caller = self.some_thread(number)
         answer = self.model.start(config, caller.tid)
@@ -515,6 +537,8 @@ class SessionMachine(RuleBasedStateMachine):
         compare_stats(stats, self.model.counters)
         assert stats.threads == len(self.model.admitted)
         assert stats.threads_refused == 0
+        strays = dict(zip(OUTCOMES, self.world.sampler.strays.by_reason, strict=True))
+        assert {name: count for name, count in strays.items() if count} == dict(self.model.strays.by_reason)
 
 
 def by_thread(samples):
