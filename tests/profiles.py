@@ -1,6 +1,6 @@
 """How many examples Hypothesis tries: one of three fixed profiles, named by HYPOTHESIS_PROFILE.
 
-    dev   few examples, other ones each time: while something is being written
+    dev   few examples, other ones each time: while something is being written. Too few to ask what is never reached
     ci    the usual one: the same checkout tries the same examples
     long  very many, other ones each time: for a night
 
@@ -45,6 +45,12 @@ def load():
             suppress_health_check=[HealthCheck.too_slow],
         )
     settings.load_profile(chosen())
+
+
+def must_reach(wanted, reached):
+    """Fails where something is never reached, unless the profile is one that tries too little for that."""
+    missing = set(wanted) - set(reached)
+    assert not missing or chosen() == "dev", f"never reached: {sorted(missing)}; reached: {dict(reached)}"
 
 
 def examples(times):

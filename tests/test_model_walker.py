@@ -11,7 +11,7 @@ import synthetic
 from hypothesis import event, given
 from hypothesis import strategies as st
 from model_image import BASE, DAMAGE, EXTENT, PAGE, Case, Image, Tape
-from profiles import examples
+from profiles import examples, must_reach
 
 from model import OUTCOMES, walker
 
@@ -115,7 +115,7 @@ def test_core_and_model_agree(harness, name):
     """And each kind of damage comes to the outcomes that it is there for."""
     cases, outcomes = DAMAGE[name]
     reached = run(cases, 2, lambda case: compare_walks(harness, case).outcome)
-    assert outcomes <= reached.keys(), f"{name} came to {dict(reached)}"
+    must_reach(outcomes, reached)
 
 
 def test_every_outcome_of_a_walk_has_a_kind_of_damage():
@@ -323,4 +323,4 @@ def test_observation(harness):
         return expected[0].outcome
 
     reached = run(observations().filter(lambda drawn: drawn[0].image.subject.looks_room), 1.5, body)
-    assert {"captured", "torn"} <= reached.keys(), dict(reached)
+    must_reach({"captured", "torn"}, reached)
