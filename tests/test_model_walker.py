@@ -270,9 +270,7 @@ def test_second_look(harness):
         return "moved on" if second.outcome == "captured" and second.frames != first.frames else second.outcome
 
     reached = run(two_looks(), 5, body)
-    assert {"captured", "moved on", "torn", "fault", "code_range", "detached", "dropped before"} <= reached.keys(), (
-        dict(reached)
-    )
+    must_reach({"captured", "moved on", "torn", "fault", "code_range", "detached", "dropped before"}, reached)
 
 
 @st.composite
