@@ -22,7 +22,7 @@ _Static_assert(ATOMIC_INT_LOCK_FREE == 2 && ATOMIC_LONG_LOCK_FREE == 2 && ATOMIC
 #define ORDER_ring_reserve memory_order_acquire /* pairs with ring_release */
 #define ORDER_ring_own memory_order_relaxed     /* a side reads the counter that only it writes: no pair */
 
-/* counters.c: the outcome of a tick is counted after the tick; a reader looks at the outcomes first. */
+/* counters.c: what a tick came to is counted after the tick; a reader looks at the ticks last. */
 #define ORDER_counter_own memory_order_relaxed      /* the one writer reads or begins: no pair */
 #define ORDER_counter_outcome memory_order_release  /* pairs with counter_snapshot */
 #define ORDER_counter_snapshot memory_order_acquire /* pairs with counter_outcome */

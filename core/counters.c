@@ -2,32 +2,32 @@
 
 #include "atomics.h"
 
-/* Only the one writer calls this, so a plain read and write lose nothing and cost no locked instruction. */
-static void add_own(_Atomic uint64_t *counter, uint64_t amount) {
-    atomic_write(counter_own, counter, atomic_read(counter_own, counter) + amount);
+/* Only the one writer calls these, so a plain read and write lose nothing and cost no locked instruction. */
+static void add_ticks(struct counters *counters, uint32_t weight) {
+    atomic_write(counter_own, &counters->ticks, atomic_read(counter_own, &counters->ticks) + weight);
 }
 
-static void add_outcome(struct counters *counters, uint32_t weight, enum spprof_reason outcome) {
-    _Atomic uint64_t *counter = &counters->by_reason[outcome];
-    atomic_write(counter_outcome, counter, atomic_read(counter_own, counter) + weight);
+/* What belongs to a tick: whoever sees it counted sees the tick. */
+static void add_to_tick(_Atomic uint64_t *counter, uint64_t amount) {
+    atomic_write(counter_outcome, counter, atomic_read(counter_own, counter) + amount);
 }
 
 void counters_begin(struct counters *counters, uint32_t weight) {
-    add_own(&counters->ticks, weight);
-    add_own(&counters->handler_runs, 1);
+    add_ticks(counters, weight);
+    add_to_tick(&counters->handler_runs, 1);
 }
 
-void counters_unguarded(struct counters *counters, uint32_t weight) { add_own(&counters->unguarded_ticks, weight); }
+void counters_unguarded(struct counters *counters, uint32_t weight) { add_to_tick(&counters->unguarded_ticks, weight); }
 
 void counters_end(struct counters *counters, uint32_t weight, enum spprof_reason outcome) {
     if (outcome == SPPROF_CAPTURED)
-        add_own(&counters->samples, 1);
-    add_outcome(counters, weight, outcome);
+        add_to_tick(&counters->samples, 1);
+    add_to_tick(&counters->by_reason[outcome], weight);
 }
 
 void counters_missed(struct counters *counters, uint32_t weight) {
-    add_own(&counters->ticks, weight);
-    add_outcome(counters, weight, SPPROF_NO_THREAD_STATE);
+    add_ticks(counters, weight);
+    add_to_tick(&counters->by_reason[SPPROF_NO_THREAD_STATE], weight);
 }
 
 /* Outcomes are read before ticks and a tick is counted before its outcome, so what is read of the outcomes can never
