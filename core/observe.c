@@ -8,7 +8,9 @@ static enum spprof_reason attempt(struct observer *observer, struct walk *walk) 
     enum spprof_reason reason = walk_thread(walk);
     if (reason == SPPROF_CAPTURED)
         reason = walk_confirm(walk);
-    if (reason == SPPROF_CAPTURED && atomic_read(generation_read, &sampler.deaths) != observer->generation)
+    /* An acquire load would not do: the walk's loads come before it, and may be later than it on ARM64. Adding nothing
+     * is a release: a death that the sum does not hold comes after all that was read here. */
+    if (reason == SPPROF_CAPTURED && atomic_add(generation_confirm, &sampler.deaths, 0) != observer->generation)
         reason = SPPROF_TORN; /* which of two objects at one address was seen cannot be told */
     return reason;
 }
