@@ -1,0 +1,104 @@
+"""One row of what was judged, and how programs are run for it."""
+
+import os
+import signal
+import subprocess
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+WORK = ROOT / "build" / "model"
+
+# Exit statuses of everything here.
+OK, WRONG, USAGE, MISSING, UNREADABLE, NOTHING = 0, 1, 2, 3, 4, 5
+
+
+@dataclass
+class Row:
+    """A claim at one level, or a twin of it: what must come out and what did."""
+
+    claim: str
+    level: str  # c11, aarch64, x86_64, proof or lifecycle
+    tool: str
+    expected: str
+    observed: str = ""
+    twin: str = ""  # what was broken on purpose; empty for the claim itself
+    seconds: float = 0.0
+    repeat: str = ""
+    unreadable: bool = False  # the tool could not read its input: no verdict
+    skipped: bool = False
+    detail: str = field(default="", repr=False)
+
+    @property
+    def holds(self):
+        return not self.unreadable and self.observed == self.expected
+
+    def as_json(self):
+        return {
+            "claim": self.claim,
+            "level": self.level,
+            "tool": self.tool,
+            "twin": self.twin,
+            "expected": self.expected,
+            "observed": self.observed,
+            "seconds": round(self.seconds, 2),
+            "repeat": self.repeat,
+        }
+
+
+class Missing(Exception):
+    """A tool that is not there; the message names the command that provides it."""
+
+
+_children = set()
+
+
+def end_children():
+    """Ends what is still running; for an interrupted run."""
+    for child in list(_children):
+        try:
+            os.killpg(child.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+
+
+def run(command, timeout=600, cwd=None):
+    """(exit status, output of both streams, seconds). A child that hangs is ended and has the status None."""
+    began = time.monotonic()
+    with subprocess.Popen(
+        [str(word) for word in command],
+        cwd=cwd,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        start_new_session=True,
+    ) as child:
+        _children.add(child)
+        try:
+            output, _ = child.communicate(timeout=timeout)
+            status = child.returncode
+        except subprocess.TimeoutExpired:
+            os.killpg(child.pid, signal.SIGKILL)
+            output, status = child.communicate()[0], None
+        except BaseException:
+            os.killpg(child.pid, signal.SIGKILL)
+            raise
+        finally:
+            _children.discard(child)
+    return status, output, time.monotonic() - began
+
+
+def tool(name, fetch=True):
+    """The program that runs herd7 or cbmc."""
+    command = [ROOT / "ci" / "model-tools", *([] if fetch else ["--existing"]), name]
+    found = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    if found.returncode != 0:
+        raise Missing((found.stderr.strip().splitlines() or [f"{name} is not there"])[-1])
+    return found.stdout.strip()
+
+
+def relative(path):
+    return os.path.relpath(Path(path).resolve(), ROOT)
