@@ -76,18 +76,24 @@ struct load_site {
 #error "spprof runs on Linux on x86-64 and on 64-bit ARM (aarch64), and this compiler makes code for something else"
 #endif
 
+#if !defined(__CPROVER__)
+#define GUARDED_LOAD(name, instruction, size, loaded, address)                                                         \
+    const unsigned char (*there)[size] = (const void *)address; /* NOLINT: an address on purpose */                    \
+    __asm__ goto("1: " instruction " /* " #name " */\n" LOAD_SITE : "=r"(loaded) : LOAD_OPERAND(*there) : : fault)
+#else /* a prover that knows no assembly, and reads through a function of its own: this is never reached */
+#define GUARDED_LOAD(name, instruction, size, loaded, address)                                                         \
+    __CPROVER_assert(0, "an unguarded reader");                                                                        \
+    if ((loaded = address) != 0)                                                                                       \
+    goto fault
+#endif
+
 #define DEFINE_LOAD(name, instruction, size)                                                                           \
     static inline __attribute__((always_inline)) bool name(const struct reader *reader, uintptr_t address,             \
                                                            uint64_t *value) {                                          \
         if (__builtin_expect(reader->through != NULL, 0))                                                              \
             return reader->through(reader->context, address, size, value);                                             \
         uint64_t loaded;                                                                                               \
-        const unsigned char (*there)[size] = (const void *)address; /* NOLINT: an address on purpose */                \
-        __asm__ goto("1: " instruction " /* " #name " */\n" LOAD_SITE                                                  \
-                     : "=r"(loaded)                                                                                    \
-                     : LOAD_OPERAND(*there)                                                                            \
-                     :                                                                                                 \
-                     : fault);                                                                                         \
+        GUARDED_LOAD(name, instruction, size, loaded, address);                                                        \
         *value = loaded;                                                                                               \
         return true;                                                                                                   \
     fault:                                                                                                             \

@@ -14,7 +14,9 @@
 #include "spprof.h"
 
 /* Frames that one walk visits without noting them, and data-stack chunks, at most. A deeper stack is truncated. */
+#ifndef WALK_STEPS /* a proof takes a few */
 #define WALK_STEPS 65536
+#endif
 
 /* A frame as the walk stores it. */
 struct walk_frame {

@@ -1,0 +1,70 @@
+/* The counters' law, for one writer and a reader that runs beside it at any point (as the C source orders them: the
+ * machine's reordering is the litmus tests'). SEQUENCE: any sequence of calls, then a snapshot. */
+#include "counters.c"
+#include "proof.h"
+
+static struct counters counters;
+static struct spprof_stats stats;
+
+static enum spprof_reason any_reason(void) {
+    uint32_t reason = nondet_uint32();
+    assume(reason < SPPROF_REASONS);
+    return reason;
+}
+
+#ifdef SEQUENCE
+static uint64_t ticks, samples, runs, unguarded;
+
+static void any_call(void) {
+    uint32_t weight = nondet_uint32();
+    ticks += weight;
+    if (nondet_bool()) {
+        counters_missed(&counters, weight);
+        return;
+    }
+    runs++;
+    counters_begin(&counters, weight);
+    if (nondet_bool()) {
+        unguarded += weight;
+        counters_unguarded(&counters, weight);
+    }
+    enum spprof_reason outcome = any_reason();
+    samples += outcome == SPPROF_CAPTURED;
+    counters_end(&counters, weight, outcome);
+}
+
+int main(void) {
+    for (int i = 0; i < 3; i++)
+        if (nondet_bool())
+            any_call();
+    counters_snapshot(&counters, &stats);
+    uint64_t sum = 0;
+    for (int i = 0; i < SPPROF_REASONS; i++)
+        sum += stats.by_reason[i];
+    prove(stats.ticks == sum, "ticks are the sum of the outcomes");
+    prove(stats.ticks == ticks && stats.samples == samples, "no tick and no sample is lost");
+    prove(stats.unguarded_ticks == unguarded, "unguarded ticks are counted");
+    reached(stats.samples == 3);
+    reached(stats.ticks > UINT32_MAX);
+}
+#else
+/* The writer's two ticks are cut by the reader at every point: a snapshot tries again while one is being taken, so the
+ * runs of the loop that are looked at are those that end at the first or second try. */
+int main(void) {
+__CPROVER_ASYNC_1:
+    ({
+        counters_begin(&counters, 1);
+        counters_end(&counters, 1, SPPROF_CAPTURED);
+        counters_begin(&counters, 1);
+        counters_end(&counters, 1, SPPROF_TORN);
+    });
+    counters_snapshot(&counters, &stats);
+    uint64_t captured = stats.by_reason[SPPROF_CAPTURED], torn = stats.by_reason[SPPROF_TORN];
+    prove(stats.ticks == captured + torn, "ticks are the sum of the outcomes");
+    prove(stats.samples == captured, "a sample belongs to its tick");
+    prove(torn == 0 || captured == 1, "outcomes are seen in the order they were counted");
+    reached(stats.ticks == 0);
+    reached(stats.ticks == 1);
+    reached(stats.ticks == 2);
+}
+#endif
