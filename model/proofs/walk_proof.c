@@ -1,0 +1,143 @@
+/* The walk, over memory that answers every read with any value or with a fault, and another one the next time: that
+ * covers every torn, stale, freed or hostile chain on any memory model. Of any layout that layout_read accepts.
+ *
+ * Proved of every walk: it ends (unwinding assertions), it touches memory only through the reader (CBMC refutes any other
+ * access to an address that it made up), each such address is a user's and in reach of a checked base, it writes only
+ * into its output, and it gives one verdict of those that it may give.
+ *
+ * WHOLE: besides, that a stack which is called whole is the whole chain. There the words that say what the chain is
+ * (owner, link, executable and first line of the frame that is being visited) keep their value during the visit, so that
+ * "the chain" means something; everything else may still be anything.
+ *
+ * CONFIRM: the second look, after a first one. */
+#include "load.h"
+#include "layout_sound.h"
+#include "proof.h"
+#include "walk.c"
+
+#define DEPTH 2
+#ifndef LOOKS
+#define LOOKS 3
+#endif
+
+struct layout nondet_layout(void);
+static struct layout layout;
+static struct walk_frame frames[DEPTH];
+static struct look looks[LOOKS];
+
+/* The chain, as the reader has shown it. */
+static struct {
+    uint64_t frame;      /* the next that must be visited */
+    uint64_t link;       /* of the one that is being visited */
+    uint64_t executable; /* of the same */
+    uint64_t code[8];    /* what the Python frames ran */
+    uint32_t visited, python;
+    bool entry;
+} chain;
+static uint64_t current_frame, base_frame;
+
+static uint64_t any_word(unsigned size) {
+    uint64_t value = nondet_uint64();
+    assume(size == 8 || value < UINT64_C(1) << 8 * size);
+    return value;
+}
+
+#ifdef WHOLE
+/* The owner is the only byte that is read: reading it begins a visit. */
+static void visit(uintptr_t address, uint64_t owner) {
+    prove(address == chain.frame + layout.frame.owner, "each frame that is visited is the next of the chain");
+    prove(chain.frame != (layout.thread.base_frame == 0 ? 0 : base_frame), "nothing is visited past the root");
+    chain.visited++;
+    chain.entry = owner == OWNED_BY_INTERPRETER || owner == OWNED_BY_CSTACK;
+    chain.link = nondet_uint64();
+    chain.executable = nondet_uint64();
+    if (!chain.entry && chain.python < 8)
+        chain.code[chain.python++] = chain.executable & ~layout.executable_tag_mask;
+}
+
+static uint64_t known_word(uintptr_t address, unsigned size, uint64_t value, uintptr_t state) {
+    if (size == 8 && chain.visited == 0 && address == state + layout.thread.base_frame && layout.thread.base_frame != 0)
+        return base_frame;
+    if (size == 8 && chain.visited == 0 && address == state + layout.thread.current_frame)
+        return current_frame;
+    if (size == 1)
+        visit(address, value);
+    else if (size == 4 && chain.visited > 0 &&
+             address == (chain.executable & ~layout.executable_tag_mask) + layout.code.first_line)
+        assume(value != 0); /* no trampoline, which is hidden on purpose */
+    else if (size == 8 && chain.visited > 0 && address == chain.frame + layout.frame.previous)
+        return chain.link;
+    else if (size == 8 && chain.visited > 0 && address == chain.frame + layout.frame.executable)
+        return chain.executable;
+    return value;
+}
+#endif
+
+static bool any_memory(void *context, uintptr_t address, unsigned size, uint64_t *value) {
+    const struct walk *walk = context;
+    prove(size == 1 || size == 4 || size == 8, "a read is of a byte, an int or a word");
+    prove(address >= ADDRESS_LOW && address < ADDRESS_HIGH + (UINT64_C(1) << 36), "a read is of a user's address");
+    if (nondet_bool())
+        return false;
+    *value = any_word(size);
+#ifdef WHOLE
+    *value = known_word(address, size, *value, walk->thread_state);
+#else
+    (void)walk;
+#endif
+    return true;
+}
+
+static struct walk any_walk(void) {
+    struct walk walk;
+    walk.layout = &layout;
+    walk.code_type = nondet_uint64();
+    walk.thread_state = nondet_uint64();
+    walk.tid = nondet_uint64();
+    walk.stack_low = nondet_uint64();
+    walk.stack_high = nondet_uint64();
+    walk.entry_instr_ptr = nondet_uint64();
+    assume(walk.stack_high <= ADDRESS_HIGH);
+    walk.frames = frames;
+    walk.max_depth = nondet_uint32();
+    assume(walk.max_depth <= DEPTH);
+    walk.looks_room = nondet_bool() ? LOOKS : 0;
+    walk.looks = walk.looks_room != 0 ? looks : (struct look *)0;
+    return walk;
+}
+
+static void prove_verdict(enum spprof_reason reason) {
+    prove(reason < SPPROF_REASONS && reason != SPPROF_TORN && reason != SPPROF_RING_FULL && reason != SPPROF_BUSY,
+          "one verdict, of those that a walk can give");
+}
+
+int main(void) {
+    layout = nondet_layout();
+    assume(layout_is_sound(&layout));
+#ifdef VERSION
+    assume(layout.version == VERSION);
+#endif
+    struct walk walk = any_walk(), before;
+    walk.reader.through = any_memory;
+    walk.reader.context = &walk;
+    before = walk;
+#ifdef WHOLE
+    current_frame = chain.frame = nondet_uint64();
+    base_frame = nondet_uint64();
+#endif
+    enum spprof_reason reason = walk_thread(&walk);
+    prove_verdict(reason);
+    prove(walk.depth <= walk.max_depth && walk.looks_count <= walk.looks_room, "the output has room");
+    prove(walk.thread_state == before.thread_state && walk.frames == before.frames && walk.looks == before.looks &&
+              walk.max_depth == before.max_depth && walk.looks_room == before.looks_room && walk.tid == before.tid,
+          "what the caller set stays");
+    reached(reason == SPPROF_CAPTURED && walk.depth == 2);
+    reached(reason == SPPROF_CAPTURED && (walk.flags & SPPROF_SAMPLE_TRUNCATED));
+    reached(reason == SPPROF_INCOMPLETE);
+    reached(reason == SPPROF_CODE_RANGE);
+#ifndef WHOLE
+    reached(reason == SPPROF_CYCLE);
+    reached(reason == SPPROF_PROGRESS);
+    reached(reason == SPPROF_FAULT);
+#endif
+}
