@@ -27,12 +27,18 @@ class Row:
     seconds: float = 0.0
     repeat: str = ""
     unreadable: bool = False  # the tool could not read its input: no verdict
-    skipped: bool = False
     detail: str = field(default="", repr=False)
 
     @property
     def holds(self):
         return not self.unreadable and self.observed == self.expected
+
+    def line(self):
+        """One line of a report."""
+        what = f" with {self.twin}" if self.twin else ""
+        verdict = "as stated" if self.holds else "WRONG"
+        line = f"{self.claim} ({self.level}){what}: {self.observed}, expected {self.expected}: {verdict}, {self.seconds:.1f} s"
+        return line + ("\n" + "\n".join(self.detail.strip().splitlines()[-5:]) if self.unreadable else "")
 
     def as_json(self):
         return {
@@ -63,13 +69,13 @@ def end_children():
             pass
 
 
-def run(command, timeout=600, cwd=None):
+def run(command, timeout=600, cwd=None, text=""):
     """(exit status, output of both streams, seconds). A child that hangs is ended and has the status None."""
     began = time.monotonic()
     with subprocess.Popen(
         [str(word) for word in command],
         cwd=cwd,
-        stdin=subprocess.DEVNULL,
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -78,7 +84,7 @@ def run(command, timeout=600, cwd=None):
     ) as child:
         _children.add(child)
         try:
-            output, _ = child.communicate(timeout=timeout)
+            output, _ = child.communicate(text, timeout=timeout)
             status = child.returncode
         except subprocess.TimeoutExpired:
             os.killpg(child.pid, signal.SIGKILL)
@@ -94,11 +100,25 @@ def run(command, timeout=600, cwd=None):
 def tool(name, fetch=True):
     """The program that runs herd7 or cbmc."""
     command = [ROOT / "ci" / "model-tools", *([] if fetch else ["--existing"]), name]
-    found = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    found = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True)
     if found.returncode != 0:
         raise Missing((found.stderr.strip().splitlines() or [f"{name} is not there"])[-1])
     return found.stdout.strip()
 
 
-def relative(path):
-    return os.path.relpath(Path(path).resolve(), ROOT)
+def status_of(judged):
+    """The exit status that rows come to."""
+    if not judged:
+        return NOTHING
+    if any(row.unreadable for row in judged):
+        return UNREADABLE
+    return OK if all(row.holds for row in judged) else WRONG
+
+
+def conclude(judged):
+    """Prints how many are as stated and, where one is not, the command that repeats it; the exit status."""
+    wrong = [row for row in judged if not row.holds]
+    print(f"{len(judged) - len(wrong)} of {len(judged)} as stated")
+    if wrong:
+        print(f"to repeat: {wrong[0].repeat}")
+    return status_of(judged)

@@ -9,31 +9,35 @@
  * (owner, link, executable and first line of the frame that is being visited) keep their value during the visit, so that
  * "the chain" means something; everything else may still be anything.
  *
- * CONFIRM: the second look, after a first one. */
-#include "load.h"
+ * CONFIRM: the same of the second look, at whatever a first one may have left. */
 #include "layout_sound.h"
+#include "load.h"
 #include "proof.h"
 #include "walk.c"
 
-#define DEPTH 2
+#ifndef DEPTH
+#define DEPTH 1
+#endif
 #ifndef LOOKS
-#define LOOKS 3
+#define LOOKS 2
 #endif
 
 struct layout nondet_layout(void);
+struct look nondet_look(void);
+struct walk_frame nondet_frame(void);
 static struct layout layout;
 static struct walk_frame frames[DEPTH];
 static struct look looks[LOOKS];
 
 /* The chain, as the reader has shown it. */
 static struct {
-    uint64_t frame;      /* the next that must be visited */
-    uint64_t link;       /* of the one that is being visited */
-    uint64_t executable; /* of the same */
+    uint64_t frame;      /* the one that is being visited */
+    uint64_t link;       /* the next that must be visited */
+    uint64_t executable; /* of the one that is being visited */
     uint64_t code[8];    /* what the Python frames ran */
     uint32_t visited, python;
-    bool entry;
-} chain;
+    bool entry; /* the last one was the interpreter's own */
+} chain = {.entry = true};
 static uint64_t current_frame, base_frame;
 
 static uint64_t any_word(unsigned size) {
@@ -43,10 +47,13 @@ static uint64_t any_word(unsigned size) {
 }
 
 #ifdef WHOLE
+static uint64_t root(void) { return layout.thread.base_frame == 0 ? 0 : base_frame; }
+
 /* The owner is the only byte that is read: reading it begins a visit. */
 static void visit(uintptr_t address, uint64_t owner) {
-    prove(address == chain.frame + layout.frame.owner, "each frame that is visited is the next of the chain");
-    prove(chain.frame != (layout.thread.base_frame == 0 ? 0 : base_frame), "nothing is visited past the root");
+    prove(address == chain.link + layout.frame.owner, "each frame that is visited is the next of the chain");
+    prove(chain.link != root(), "nothing is visited past the root");
+    chain.frame = chain.link;
     chain.visited++;
     chain.entry = owner == OWNED_BY_INTERPRETER || owner == OWNED_BY_CSTACK;
     chain.link = nondet_uint64();
@@ -121,8 +128,25 @@ int main(void) {
     walk.reader.through = any_memory;
     walk.reader.context = &walk;
     before = walk;
+#ifdef CONFIRM
+    assume(walk.looks_room != 0);
+    walk.looks_count = nondet_uint32();
+    walk.depth = nondet_uint32();
+    walk.flags = nondet_uint32();
+    assume(walk.looks_count < walk.looks_room && walk.depth <= walk.max_depth);
+    for (int i = 0; i < LOOKS; i++)
+        looks[i] = nondet_look();
+    for (int i = 0; i < DEPTH; i++)
+        frames[i] = nondet_frame();
+    enum spprof_reason again = walk_confirm(&walk);
+    prove(again < SPPROF_REASONS && again != SPPROF_RING_FULL && again != SPPROF_BUSY, "one verdict");
+    reached(again == SPPROF_CAPTURED && walk.looks_count > 0 && walk.depth > 0);
+    reached(again == SPPROF_TORN);
+    reached(again == SPPROF_FAULT);
+    return 0;
+#endif
 #ifdef WHOLE
-    current_frame = chain.frame = nondet_uint64();
+    current_frame = chain.link = nondet_uint64();
     base_frame = nondet_uint64();
 #endif
     enum spprof_reason reason = walk_thread(&walk);
@@ -131,13 +155,23 @@ int main(void) {
     prove(walk.thread_state == before.thread_state && walk.frames == before.frames && walk.looks == before.looks &&
               walk.max_depth == before.max_depth && walk.looks_room == before.looks_room && walk.tid == before.tid,
           "what the caller set stays");
-    reached(reason == SPPROF_CAPTURED && walk.depth == 2);
-    reached(reason == SPPROF_CAPTURED && (walk.flags & SPPROF_SAMPLE_TRUNCATED));
-    reached(reason == SPPROF_INCOMPLETE);
-    reached(reason == SPPROF_CODE_RANGE);
-#ifndef WHOLE
+#ifdef WHOLE
+    bool truncated = walk.flags & SPPROF_SAMPLE_TRUNCATED;
+    if (reason == SPPROF_CAPTURED && !truncated) {
+        prove(chain.link == root() && chain.entry, "a whole stack ends at the thread's root, at the interpreter's own frame");
+        prove(walk.depth == chain.python, "a whole stack has every Python frame");
+    }
+    uint32_t any = nondet_uint32();
+    if (reason == SPPROF_CAPTURED && any < walk.depth)
+        prove(frames[any].code == chain.code[any], "each frame shows the code of the frame in its place");
+    reached(reason == SPPROF_CAPTURED && !truncated && walk.depth == 1);
+    reached(reason == SPPROF_CAPTURED && !truncated && chain.visited == 0);
+#else
     reached(reason == SPPROF_CYCLE);
     reached(reason == SPPROF_PROGRESS);
     reached(reason == SPPROF_FAULT);
+    reached(reason == SPPROF_CODE_RANGE);
 #endif
+    reached(reason == SPPROF_CAPTURED && (walk.flags & SPPROF_SAMPLE_TRUNCATED));
+    reached(reason == SPPROF_INCOMPLETE);
 }
