@@ -23,12 +23,12 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-HERE = Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE.parent))
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
 
-import rows
-import sites
-from rows import Row
+from model import rows, sites
+from model.rows import Row
+
+HERE = Path(__file__).resolve().parent
 
 LEVELS = {"c11": "rc11.cat", "aarch64": "aarch64.cat", "x86_64": "x86tso-mixed.cat"}
 ALLOWED = "allowed"
@@ -152,23 +152,9 @@ def jobs(herd, names=(), atomics=sites.ATOMICS):
         elif name in weakenings:
             yield lambda pair=weakenings[name]: judge_weakening(herd, known, *pair, orders)
         else:
-            raise ValueError(f"there is no test {name}; name a file of model/litmus, or SITE=ORDER of model/orders.toml")
-
-
-def status_of(judged):
-    """The exit status that the rows come to."""
-    if not judged:
-        return rows.NOTHING
-    if any(row.unreadable for row in judged):
-        return rows.UNREADABLE
-    return rows.OK if all(row.holds for row in judged) else rows.WRONG
-
-
-def complain(row):
-    what = f" with {row.twin}" if row.twin else ""
-    print(f"{row.claim} ({row.level}){what}: expected {row.expected}, observed {row.observed}")
-    if row.unreadable:
-        print("\n".join(row.detail.strip().splitlines()[-3:]))
+            raise ValueError(
+                f"there is no test {name}; name a file of model/litmus, or SITE=ORDER of model/orders.toml"
+            )
 
 
 def main():
@@ -194,12 +180,8 @@ def main():
         if options.show:
             print(row.detail)
         if options.show or not row.holds:
-            complain(row)
-    wrong = [row for row in judged if not row.holds]
-    print(f"{len(judged) - len(wrong)} of {len(judged)} as stated")
-    if wrong:
-        print(f"to repeat: {wrong[0].repeat}")
-    return status_of(judged)
+            print(row.line())
+    return rows.conclude(judged)
 
 
 if __name__ == "__main__":
