@@ -158,7 +158,8 @@ int main(void) {
 #ifdef WHOLE
     bool truncated = walk.flags & SPPROF_SAMPLE_TRUNCATED;
     if (reason == SPPROF_CAPTURED && !truncated) {
-        prove(chain.link == root() && chain.entry, "a whole stack ends at the thread's root, at the interpreter's own frame");
+        prove(chain.link == root() && chain.entry,
+              "a whole stack ends at the thread's root, at the interpreter's own frame");
         prove(walk.depth == chain.python, "a whole stack has every Python frame");
     }
     uint32_t any = nondet_uint32();
