@@ -96,6 +96,8 @@ VARIANTS = (
             "reason = frame == 0 ? SPPROF_INCOMPLETE", "return frame == 0 ? SPPROF_INCOMPLETE", False),
     Variant("silent_cut", "walk_whole_3.13", "core/walk.c",
             "walk->flags |= SPPROF_SAMPLE_TRUNCATED;", ";", False),
+    Variant("hidden_top", "walk_confirm", "core/walk.c",
+            "if (walk->depth > 0 && !walk->top_hidden)", "if (walk->looks_count > 0)", False),
     Variant("no_reserve", "ring_push", "core/ring.c", "room < (uint64_t)count + 1", "room < count"),
     Variant("written_first", "ring_push", "core/ring.c", "    if (room < (uint64_t)count + 1)",
             "    *word_at(ring, head) = count;\n    if (room < (uint64_t)count + 1)"),

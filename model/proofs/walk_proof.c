@@ -9,7 +9,7 @@
  * (owner, link, executable and first line of the frame that is being visited) keep their value during the visit, so that
  * "the chain" means something; everything else may still be anything.
  *
- * CONFIRM: the same of the second look, at whatever a first one may have left. */
+ * CONFIRM: the same of the second look, at whatever a first one may have left, in addresses that it has checked. */
 #include "layout_sound.h"
 #include "load.h"
 #include "proof.h"
@@ -113,59 +113,68 @@ static struct walk any_walk(void) {
     return walk;
 }
 
+#ifdef CONFIRM
+static bool is_users(uint64_t address, uint64_t size) {
+    return address >= ADDRESS_LOW && address <= ADDRESS_HIGH - size;
+}
+
+/* What a first look leaves: addresses that it has checked, and else anything. */
+static void leave_any_looks(struct walk *walk) {
+    assume(walk->looks_room != 0);
+    walk->looks_count = nondet_uint32();
+    walk->depth = nondet_uint32();
+    walk->flags = nondet_uint32();
+    walk->top_hidden = nondet_bool();
+    assume(walk->looks_count < walk->looks_room && walk->depth <= walk->max_depth);
+    assume(is_users(walk->thread_state, layout.thread.size));
+    for (uint32_t i = 0; i < LOOKS; i++) {
+        looks[i] = nondet_look();
+        assume(i >= walk->looks_count || is_users(looks[i].frame, layout.frame.size));
+    }
+    if (walk->depth > 0 && !walk->top_hidden)
+        assume(is_users(looks[0].executable & ~layout.executable_tag_mask, layout.code.size));
+    for (int i = 0; i < DEPTH; i++)
+        frames[i] = nondet_frame();
+}
+
+static void look_again(struct walk *walk) {
+    leave_any_looks(walk);
+    enum spprof_reason again = walk_confirm(walk);
+    prove(again < SPPROF_REASONS && again != SPPROF_RING_FULL && again != SPPROF_BUSY, "one verdict");
+    reached(again == SPPROF_CAPTURED && walk->looks_count > 0 && walk->depth > 0);
+    reached(again == SPPROF_TORN);
+    reached(again == SPPROF_FAULT);
+}
+#else
 static void prove_verdict(enum spprof_reason reason) {
     prove(reason < SPPROF_REASONS && reason != SPPROF_TORN && reason != SPPROF_RING_FULL && reason != SPPROF_BUSY,
           "one verdict, of those that a walk can give");
 }
 
-int main(void) {
-    layout = nondet_layout();
-    assume(layout_is_sound(&layout));
-#ifdef VERSION
-    assume(layout.version == VERSION);
-#endif
-    struct walk walk = any_walk(), before;
-    walk.reader.through = any_memory;
-    walk.reader.context = &walk;
-    before = walk;
-#ifdef CONFIRM
-    assume(walk.looks_room != 0);
-    walk.looks_count = nondet_uint32();
-    walk.depth = nondet_uint32();
-    walk.flags = nondet_uint32();
-    assume(walk.looks_count < walk.looks_room && walk.depth <= walk.max_depth);
-    for (int i = 0; i < LOOKS; i++)
-        looks[i] = nondet_look();
-    for (int i = 0; i < DEPTH; i++)
-        frames[i] = nondet_frame();
-    enum spprof_reason again = walk_confirm(&walk);
-    prove(again < SPPROF_REASONS && again != SPPROF_RING_FULL && again != SPPROF_BUSY, "one verdict");
-    reached(again == SPPROF_CAPTURED && walk.looks_count > 0 && walk.depth > 0);
-    reached(again == SPPROF_TORN);
-    reached(again == SPPROF_FAULT);
-    return 0;
-#endif
+static void look_once(struct walk *walk) {
+    const struct walk before = *walk;
 #ifdef WHOLE
+    assume(layout.frame.previous != layout.frame.executable); /* or one word would say two things of the chain */
     current_frame = chain.link = nondet_uint64();
     base_frame = nondet_uint64();
 #endif
-    enum spprof_reason reason = walk_thread(&walk);
+    enum spprof_reason reason = walk_thread(walk);
     prove_verdict(reason);
-    prove(walk.depth <= walk.max_depth && walk.looks_count <= walk.looks_room, "the output has room");
-    prove(walk.thread_state == before.thread_state && walk.frames == before.frames && walk.looks == before.looks &&
-              walk.max_depth == before.max_depth && walk.looks_room == before.looks_room && walk.tid == before.tid,
+    prove(walk->depth <= walk->max_depth && walk->looks_count <= walk->looks_room, "the output has room");
+    prove(walk->thread_state == before.thread_state && walk->frames == before.frames && walk->looks == before.looks &&
+              walk->max_depth == before.max_depth && walk->looks_room == before.looks_room && walk->tid == before.tid,
           "what the caller set stays");
+    bool truncated = walk->flags & SPPROF_SAMPLE_TRUNCATED;
 #ifdef WHOLE
-    bool truncated = walk.flags & SPPROF_SAMPLE_TRUNCATED;
     if (reason == SPPROF_CAPTURED && !truncated) {
         prove(chain.link == root() && chain.entry,
               "a whole stack ends at the thread's root, at the interpreter's own frame");
-        prove(walk.depth == chain.python, "a whole stack has every Python frame");
+        prove(walk->depth == chain.python, "a whole stack has every Python frame");
     }
     uint32_t any = nondet_uint32();
-    if (reason == SPPROF_CAPTURED && any < walk.depth)
+    if (reason == SPPROF_CAPTURED && any < walk->depth)
         prove(frames[any].code == chain.code[any], "each frame shows the code of the frame in its place");
-    reached(reason == SPPROF_CAPTURED && !truncated && walk.depth == 1);
+    reached(reason == SPPROF_CAPTURED && !truncated && walk->depth == 1);
     reached(reason == SPPROF_CAPTURED && !truncated && chain.visited == 0);
 #else
     reached(reason == SPPROF_CYCLE);
@@ -173,6 +182,23 @@ int main(void) {
     reached(reason == SPPROF_FAULT);
     reached(reason == SPPROF_CODE_RANGE);
 #endif
-    reached(reason == SPPROF_CAPTURED && (walk.flags & SPPROF_SAMPLE_TRUNCATED));
+    reached(reason == SPPROF_CAPTURED && truncated);
     reached(reason == SPPROF_INCOMPLETE);
+}
+#endif
+
+int main(void) {
+    layout = nondet_layout();
+    assume(layout_is_sound(&layout));
+#ifdef VERSION
+    assume(layout.version == VERSION);
+#endif
+    struct walk walk = any_walk();
+    walk.reader.through = any_memory;
+    walk.reader.context = &walk;
+#ifdef CONFIRM
+    look_again(&walk);
+#else
+    look_once(&walk);
+#endif
 }
