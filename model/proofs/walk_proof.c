@@ -154,7 +154,9 @@ static void prove_verdict(enum spprof_reason reason) {
 static void look_once(struct walk *walk) {
     const struct walk before = *walk;
 #ifdef WHOLE
-    assume(layout.frame.previous != layout.frame.executable); /* or one word would say two things of the chain */
+    /* Or one word would say two things of the chain. */
+    assume(layout.frame.previous != layout.frame.executable);
+    assume(layout.thread.current_frame != layout.thread.base_frame);
     current_frame = chain.link = nondet_uint64();
     base_frame = nondet_uint64();
 #endif
