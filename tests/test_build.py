@@ -62,6 +62,13 @@ def test_pip_builds_from_the_same_sources():
     assert set(module["sources"]) == ninja | {"core/python/native/module.c", "core/python/native/names.c"}
 
 
+def test_target_with_the_name_of_a_folder_is_never_up_to_date():
+    made = re.findall(r"^build (\w+): (.*)", (support.ROOT / "build.ninja").read_text(), re.MULTILINE)
+    folders = {name: inputs for name, inputs in made if (support.ROOT / name).is_dir()}
+    assert {"fuzz", "stress", "model"} <= folders.keys()
+    assert all(inputs.endswith("| build/always") for inputs in folders.values())
+
+
 def test_nothing_is_compiled_twice(library):
     assert " -c " not in output("ninja", "-v", "library")
 
