@@ -81,7 +81,8 @@ enum spprof_mode {
 struct spprof_config {
     uint64_t interval;  /* nanoseconds between ticks, 100,000 to 10,000,000,000: CPU time of the thread, or real time */
     uint32_t max_depth; /* frames kept of one stack, 1 to 4096; 0 means 1024 */
-    uint32_t ring_bytes; /* ring of each thread, power of two, 4096 to 16 MiB; 0 means 65536 or more, by max_depth */
+    uint32_t ring_bytes; /* ring of each thread, power of two, 4096 to 16 MiB; 0 means, by max_depth, 65536 or more, and
+                          * in wall mode with a sink 4096 or more */
     /* Where the interpreter is. NULL means: found by name among the symbols of the process. */
     const void *runtime;   /* &_PyRuntime */
     const void *code_type; /* &PyCode_Type */

@@ -303,6 +303,17 @@ static int prepare_process(void) {
     return -error;
 }
 
+/* An observer with a sink empties each ring before it fills it again, and goes round it with every thread that waits: so
+ * there a ring has room for one stack, and no more memory is touched for such a thread. */
+static uint32_t usual_ring(const struct spprof_config *config, uint64_t longest) {
+    bool emptied_at_once = config->mode == SPPROF_WALL && config->sink != NULL;
+    uint64_t least = emptied_at_once ? longest : RING_RECORDS * longest;
+    uint32_t size = emptied_at_once ? RING_LEAST : RING_USUAL;
+    while (size < least)
+        size *= 2;
+    return size;
+}
+
 static int check_numbers(struct spprof_config *config) {
     if (config->interval < INTERVAL_LEAST || config->interval > INTERVAL_MOST)
         return fail(EINVAL, "the interval is %llu ns; it must be between 0.1 ms and 10 s",
@@ -315,8 +326,7 @@ static int check_numbers(struct spprof_config *config) {
         return fail(EINVAL, "max_depth is %u; it must be between 1 and %u", config->max_depth, DEPTH_MOST);
     uint64_t longest = (RECORD_WORDS(config->max_depth) + 1) * 8;
     if (config->ring_bytes == 0)
-        for (config->ring_bytes = RING_USUAL; config->ring_bytes < RING_RECORDS * longest;)
-            config->ring_bytes *= 2;
+        config->ring_bytes = usual_ring(config, longest);
     if (config->ring_bytes < RING_LEAST || config->ring_bytes > RING_MOST ||
         (config->ring_bytes & (config->ring_bytes - 1)) != 0)
         return fail(EINVAL, "ring_bytes is %u; it must be a power of two between %d and %d", config->ring_bytes,

@@ -2,12 +2,14 @@
 
     crowd.py MODE SECONDS RESULT
 
-First all wait, and the memory that a session adds is measured. Then all run in turn, with a session from the start.
+First all wait, until an observer has looked at each often enough to fill a ring many times, and the memory that a session
+adds is measured. Then all run in turn, with a session from the start.
 """
 
 import sys
 import threading
 import time
+from collections import Counter
 
 import held
 import spprof
@@ -16,7 +18,11 @@ from result import write_whole
 
 THREADS = 1000
 PAUSE = 0.05  # seconds between two goes of a thread: all of them together are then less than one core has
-INTERVAL_MS = {"cpu": 0.1, "wall": 10}  # one thread looks at all of them in wall mode
+INTERVAL_MS = {"cpu": 0.1, "wall": 5}  # one thread looks at all of them in wall mode
+# In wall mode, of each thread that waits: a sample of it is more than 100 bytes, and the ring of a default session in cpu
+# mode has 128 KiB.
+LOOKS = 1500
+SAMPLE_BYTES = 24  # struct profile_sample in core/ordinary/profile.h: the recording grows by one with each sample
 
 
 def wait_for(condition, what):
@@ -48,36 +54,58 @@ class Crowd:
             thread.join()
 
 
-def main():
-    mode, seconds, path = sys.argv[1], float(sys.argv[2]), sys.argv[3]
-    before = {**held.counted(), **held.memory()}
-    crowd = Crowd()
-    alone = held.memory()["process"]
+def start(mode):
     spprof.start(interval_ms=INTERVAL_MS[mode], mode=mode)
     wait_for(lambda: spprof.stats()["threads"] >= THREADS, "a slot for every thread")
-    time.sleep(seconds / 2)
-    watched = held.memory()["process"]
-    idle = spprof.stats()
-    crowd.released.set()
-    time.sleep(seconds / 2)
-    alive = held.counted()["threads"]
+
+
+def resident():
+    return held.memory()["process"]
+
+
+def watch_waiting(mode, seconds):
+    """The counters of a session in which all threads wait, and what each costs it, bytes, without the samples themselves."""
+    alone = resident()
+    start(mode)
+    time.sleep(seconds)
+    if mode == "wall":
+        wait_for(lambda: spprof.stats()["ticks"] >= LOOKS * THREADS, "a look at every thread")
+    watched = resident()
     profile = spprof.stop()
+    samples = sum(1 for _ in profile.records())
+    return profile.stats, (watched - alone - samples * SAMPLE_BYTES) / THREADS
+
+
+def watch_working(mode, seconds, crowd):
+    """The counters of a session in which all threads run, and how many were alive."""
+    start(mode)
+    crowd.released.set()
+    time.sleep(seconds)
+    alive = held.counted()["threads"]
+    return spprof.stop().stats, alive
+
+
+def main():
+    mode, seconds, path = sys.argv[1], float(sys.argv[2]), sys.argv[3]
+    before = {**held.counted(), "process": resident()}
+    crowd = Crowd()
+    without = (resident() - before["process"]) / THREADS
+    waiting, cost = watch_waiting(mode, seconds / 2)
+    working, alive = watch_working(mode, seconds / 2, crowd)
     crowd.disperse()
-    stats = profile.stats
-    law = stats["ticks"] == stats["captured"] + sum(stats["dropped"].values())
-    seen = len({record.thread for record in profile.records()})
-    del profile
-    after = {**held.settled(before), **held.memory()}
-    counts = {name: after[name] - before[name] for name in ("timers", "threads", "files")}
+    after = held.settled(before)
+    sums = Counter(waiting["dropped"]) + Counter(working["dropped"])
+    ticks, captured = (waiting[name] + working[name] for name in ("ticks", "captured"))
     write_whole(
         path,
         {
-            **{name: stats[name] for name in ("ticks", "captured", "dropped", "threads", "threads_refused")},
-            **{"law": law, "alive": alive, "threads_seen": seen, "idle_ticks": idle["ticks"]},
-            "bytes_per_idle_thread": (watched - alone) / THREADS,
-            "bytes_per_idle_thread_alone": (alone - before["process"]) / THREADS,
+            **{"ticks": ticks, "captured": captured, "dropped": sums, "law": ticks == captured + sums.total()},
+            **{name: working[name] for name in ("threads", "threads_refused")},
+            "alive": alive,
+            "bytes_per_idle_thread": cost,
+            "bytes_per_idle_thread_alone": without,
             "wrong": crowd.wrong[:3],
-            "leaks": [f"{count} {name} were left" for name, count in counts.items() if count > 0],
+            "leaks": [f"{after[name] - before[name]} {name} were left" for name in after if after[name] > before[name]],
         },
     )
 
