@@ -2,8 +2,8 @@
 
     marathon.py SEED RESULT
 
-After each act RESULT is written anew with all that was found so far. Run with the package on PYTHONPATH, and with
-stopwatch.so preloaded, which times the handler.
+After each act RESULT is written anew with all that was found so far, and before each it is said on standard error which it
+is. Run with the package on PYTHONPATH, and with stopwatch.so preloaded, which times the handler.
 """
 
 import ctypes
@@ -35,8 +35,9 @@ def main():
     first = held.counted()
     while True:
         troupe.sessions.mode = troupe.mode = dice.choice(("cpu", "wall"))
-        troupe.act(drawn(dice), dice.choice(WITNESSES), dice, 0.5 + 2 * dice.random())
-        acts += 1
+        cast, witness, acts = drawn(dice), dice.choice(WITNESSES), acts + 1
+        print(f"act {acts}, {troupe.mode}: {witness} with {', '.join(cast)}", file=sys.stderr, flush=True)
+        troupe.act(cast, witness, dice, 0.5 + 2 * dice.random())
         now = held.settled(first)
         lost = {name: now[name] - first[name] for name in now if now[name] > first[name]}
         found = {**troupe.findings(), **now, **held.memory(), **handler_times()}

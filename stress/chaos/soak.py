@@ -57,10 +57,13 @@ class Runner:
                 self.latest, self.read_at = latest, time.monotonic()
         status = self.child.poll()
         if status is not None and self.problem is None:
-            tail = "".join(f"\n    {line}" for line in self.errors.read_text(errors="replace").splitlines()[-8:])
-            self.problem = (describe(status) or "ended by itself") + tail
+            self.problem = (describe(status) or "ended by itself") + self.last_words()
         elif status is None and time.monotonic() - self.read_at > STALLED_SECONDS:
-            self.problem = "hung"
+            self.problem = "hung" + self.last_words()
+
+    def last_words(self):
+        """The act that it was in, and what it said there."""
+        return "".join(f"\n    {line}" for line in self.errors.read_text(errors="replace").splitlines()[-8:])
 
     def growth(self):
         """Bytes since the first minutes; None where there were no more."""
