@@ -175,6 +175,31 @@ def session_seeds():
     yield "busy", session((START, CPU), (TICK, HELD), (STOP, 0), (LATE, 0))
 
 
+def location(first_line, *entries, instruction=7):
+    return struct.pack("<iI", first_line, instruction) + b"".join(entries)
+
+
+EVERY_FORM = (
+    recording.entry(0, 2, 5), recording.entry(9, 1, 5), recording.entry(10, 1, 1, 2), recording.entry(11, 1, 1, 2),
+    recording.entry(12, 1, 1, 2), recording.entry(13, 8, 6), recording.entry(14, 1, 7, 0, 1, 1), recording.entry(15, 3),
+    recording.entry(13, 1, 64 | 1, 1),
+)  # fmt: skip
+
+
+def location_seeds():
+    entry = recording.entry
+    yield "none", location(1)
+    yield "none-no_entry", location(1, b"\x0d\x00", entry(0, 1, 5))
+    yield "none-cut_number", location(1, entry(13, 2, 64))
+    yield "none-long_number", location(1, entry(13, 2, 64, 64, 64, 64, 64, 64, 0))
+    yield "none-before_the_first_line", location(1, entry(13, 2, 5))
+    yield "line", location(100, *EVERY_FORM)
+    yield "line-negative", location(-3, *(entry(12, 1, 1, 2),) * 6)
+    yield "line-six_bytes", location(5, entry(13, 1, 64, 64, 64, 64, 64, 0), entry(14, 8, 66, 0, 1, 1))
+    yield "line-far", location(1 << 30, entry(13, 1, 65, 2), entry(10, 8, 1, 2), instruction=1 << 31)
+    yield "line-cut", location(9, entry(11, 4, 1, 2), entry(14, 1))
+
+
 def stack(*numbers, thread=0, weight=1, flags=0):
     """Calls, a sample of them, and the way back."""
     calls = b"".join(recording.call(number, instruction) for number, instruction in numbers)
@@ -204,10 +229,8 @@ def output_seeds():
     yield "lost-and_captured", named + stack((1, 0)) + recording.loss(0, 1 << 20)
     yield "nameless", recording.operation(recording.NAMELESS) + named + stack((0, 5), (1, 0))
     entry = recording.entry
-    forms = entry(0, 2, 5) + entry(10, 1, 1, 2) + entry(11, 1, 1, 2) + entry(12, 1, 1, 2) + entry(13, 8, 6)
-    forms += entry(14, 1, 7, 0, 1, 1) + entry(15, 3) + entry(13, 1, 64 | 1, 1)
     lines = b"".join(stack((0, instruction)) for instruction in range(20))
-    yield "line", code(text("f"), text("a.py"), 100, forms) + lines
+    yield "line", code(text("f"), text("a.py"), 100, b"".join(EVERY_FORM)) + lines
     yield "line-far", code(text("f"), text("a.py"), -5, entry(13, 1, 64 | 62, 127, 127, 127, 127, 3) * 3) + lines
     yield "line-cut", code(text("f"), text("a.py"), 1, entry(0, 2, 5) + entry(13, 2, 64)) + lines
     yield "captured-no_line", code(text("f"), text("a.py"), 1, b"\x0d") + code(text("g"), text(""), 0, b"") + lines
@@ -235,6 +258,7 @@ SEEDS = {
     "layout": layout_seeds,
     "ring": ring_seeds,
     "session": session_seeds,
+    "location": location_seeds,
     "output": output_seeds,
 }
 

@@ -132,6 +132,16 @@ TARGETS = {
             core_flags=renames(),
         ),
         Target(
+            "location",
+            Planted(
+                "core/ordinary/location.c",
+                "line < 1 || line > INT32_MAX ? 0",
+                "line < 1 ? 0",
+                "a line past 2^31 - 1 wraps",
+            ),
+            reasons=(),
+        ),
+        Target(
             "output",
             Planted(
                 "core/python/spprof/formats.py",
