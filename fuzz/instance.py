@@ -36,7 +36,7 @@ class Instance:
         command = [str(part) for part in self.command(seeds, seconds)]
         with open(self.log, "w") as log:
             try:
-                # In a session of its own: an interrupt from the terminal reaches this program, which then ends it in turn.
+                # In a session of its own: an interrupt from the terminal reaches this program, which then ends it.
                 self.child = subprocess.Popen(
                     command,
                     env=self.environment(until_crash),

@@ -4,8 +4,8 @@ python_driver.py fuzz TARGET PACKAGES PROGRAM ARGUMENT...      by libFuzzer (Ath
 python_driver.py replay TARGET PACKAGES PROGRAM [OPTION] FILE-OR-FOLDER...
 python_driver.py coverage TARGET PACKAGES PROGRAM FILE-OR-FOLDER...
 
-PACKAGES is the folder with the package to be tried, PROGRAM the launcher (fuzz/launcher.py) that called. A replay prints
-what driver.c prints, and its exit status is 0 where nothing failed, 1 where the oracle or the package did and 2 where
+PACKAGES is the folder with the package to be tried, PROGRAM the launcher (fuzz/launcher.py) that called. A replay
+prints what driver.c prints, and its exit status is 0 where nothing failed, 1 where the oracle or the package did and 2 where
 there was nothing to try. OPTION: --rounds=N for the rate, --stability for how many inputs do the same when tried again.
 """
 
@@ -20,6 +20,8 @@ from pathlib import Path
 
 import lines
 from targets import TARGETS
+
+STABILITY_SECONDS = 5  # until no further input is begun with
 
 
 class Refused(Exception):
@@ -134,7 +136,10 @@ def measure(target, tried, inputs, rounds):
 
 
 def measure_stability(target, tried, inputs, files):
-    """Each input twice, the second time in the opposite order: what is written and which lines run must be the same."""
+    """Each input twice, the second time in the opposite order: what is written and which lines run must be the same.
+
+    Goes on to further inputs for STABILITY_SECONDS; a kept corpus has no end.
+    """
 
     def trial(data):
         with lines.Watch(files) as watch:
@@ -144,9 +149,14 @@ def measure_stability(target, tried, inputs, files):
         ]
         return digests, watch.seen
 
-    first = {path: trial(data) for path, data in inputs}
-    alike = sum(trial(data) == first[path] for path, data in reversed(inputs))
-    print(f"fuzz: {target.name}: {len(inputs)} files, {100 * alike / len(inputs):.2f} % do the same again")
+    first, began = [], time.monotonic()
+    for _, data in inputs:
+        first.append((data, trial(data)))
+        if time.monotonic() - began > STABILITY_SECONDS:
+            break
+    alike = sum(trial(data) == found for data, found in reversed(first))
+    count = f"{len(first)} of {len(inputs)} files"
+    print(f"fuzz: {target.name}: {count}, {100 * alike / len(first):.2f} % do the same again")
     return 0
 
 

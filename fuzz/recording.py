@@ -1,7 +1,7 @@
 """What an input of the target `output` says: the code objects, stacks, threads and losses of one session.
 
-An input is a row of operations, and any bytes are one. A text is put together first: printable ASCII stands for itself,
-a byte from 0x80 for one of PIECES, and POINT, RAW, REPEAT and MANY for the rest. NAME, FILE and TABLE give it to the next
+An input is a row of operations, and any bytes are one. A text is put together first: printable ASCII stands for
+itself, a byte from 0x80 for one of PIECES, and POINT, RAW, REPEAT and MANY for the rest. NAME, FILE and TABLE give it to the next
 CODE, THREAD to a thread. CALL and RETURN move a stack, and SAMPLE records it.
 """
 

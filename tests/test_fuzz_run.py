@@ -65,8 +65,9 @@ def test_short_run(tmp_path):
     assert left_behind() == []
 
 
-def test_interrupted_run_keeps_what_it_had(tmp_path):
-    child = start(tmp_path, seconds=600, targets="layout")
+@pytest.mark.parametrize("target", ["layout", "output"])
+def test_interrupted_run_keeps_what_it_had(tmp_path, target):
+    child = start(tmp_path, seconds=600, targets=target)
     # Inputs are there once both instances have read the seeds.
     for line in child.stdout:
         if " s, " in line and " 0 inputs" not in line:
@@ -75,10 +76,10 @@ def test_interrupted_run_keeps_what_it_had(tmp_path):
     child.send_signal(signal.SIGINT)
     stdout, _ = child.communicate(timeout=support.HANG_SECONDS)
     assert child.returncode == 130
-    assert stdout.strip().splitlines()[-1] == "to repeat: FUZZ_SECONDS='600' FUZZ_TARGETS='layout' ninja fuzz"
+    assert stdout.strip().splitlines()[-1] == f"to repeat: FUZZ_SECONDS='600' FUZZ_TARGETS='{target}' ninja fuzz"
     found = json.loads((tmp_path / "fuzz.json").read_text())
-    assert found["interrupted"] and found["targets"]["layout"]["execs"] > 0
-    assert found["targets"]["layout"]["corpus"] == len(list((BUILD / "layout" / "corpus").iterdir())) > 0
+    assert found["interrupted"] and found["targets"][target]["execs"] > 0
+    assert found["targets"][target]["corpus"] == len(list((BUILD / target / "corpus").iterdir())) > 0
     assert left_behind() == []
 
 
@@ -195,7 +196,7 @@ class Fickle:
 def test_input_that_does_something_else_again_is_noticed(capsys, data, percent):
     inputs = [("a", b"a"), ("b", b"b"), ("c", data)]
     python_driver.measure_stability(TARGETS["output"], Fickle(), inputs, [])
-    assert capsys.readouterr().out == f"fuzz: output: 3 files, {percent} % do the same again\n"
+    assert capsys.readouterr().out == f"fuzz: output: 3 of 3 files, {percent} % do the same again\n"
 
 
 def test_what_libfuzzer_says_is_understood(tmp_path):
