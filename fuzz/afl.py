@@ -1,16 +1,16 @@
-"""Runs afl-fuzz: one instance or several on one target, and what they left behind."""
+"""Runs afl-fuzz on the targets in C: one instance or several on one target, and what they left behind."""
 
 import os
-import signal
+import shutil
 import subprocess
-import time
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
 
-from targets import BUILD, FUZZ
+from instance import Instance
+from targets import FUZZ, folder_of
 
-# How long an instance may take to end after it was asked to, seconds.
-PATIENCE = 15
+# The programs that a run needs (fuzz/build.py).
+VARIANTS = ("afl", "afl-asan", "planted", "replay", "plain")
+HANG_SECONDS = 2
 
 ENVIRONMENT = {
     "AFL_NO_UI": "1",
@@ -34,63 +34,26 @@ def environment(target, **more):
 
 
 @dataclass
-class Instance:
-    """One afl-fuzz."""
+class AflInstance(Instance):
+    role: str = "-M"  # or "-S"
 
-    target: object
-    variant: str
-    folder: Path  # shared by the instances of one run
-    role: str  # "-M" or "-S"
-    name: str
-    child: subprocess.Popen | None = field(default=None, repr=False)
+    @property
+    def sanitized(self):
+        return self.variant == "afl-asan"
 
     @property
     def output(self):
         return self.folder / self.name
 
-    def start(self, seeds, seconds, **more):
-        self.folder.mkdir(parents=True, exist_ok=True)
+    def environment(self, until_crash):
+        return environment(self.target, **({"AFL_BENCH_UNTIL_CRASH": "1"} if until_crash else {}))
+
+    def command(self, seeds, seconds):
         extras = ["-x", str(FUZZ / self.target.dictionary)] if self.target.dictionary else []
-        command = [
-            "afl-fuzz", "-i", seeds, "-o", self.folder, self.role, self.name, "-t", "2000", "-V", f"{seconds:.0f}",
-            *extras, "--", self.target.program(self.variant),
+        return [
+            "afl-fuzz", "-i", seeds, "-o", self.folder, self.role, self.name, "-t", f"{1000 * HANG_SECONDS}",
+            "-V", f"{seconds:.0f}", *extras, "--", self.target.program(self.variant),
         ]  # fmt: skip
-        with open(self.folder / f"{self.name}.log", "w") as log:
-            try:
-                # In a session of its own: an interrupt from the terminal reaches this program, which then ends it in turn.
-                self.child = subprocess.Popen(
-                    [str(part) for part in command],
-                    env=environment(self.target, **more),
-                    stdin=subprocess.DEVNULL,
-                    stdout=log,
-                    stderr=subprocess.STDOUT,
-                    start_new_session=True,
-                )
-            except FileNotFoundError:
-                raise SystemExit("fuzz: there is no afl-fuzz; provide it with: ci/setup") from None
-
-    def running(self):
-        return self.child is not None and self.child.poll() is None
-
-    def ask_to_end(self):
-        if self.running():
-            self.child.send_signal(signal.SIGINT)
-
-    def wait_for_end(self):
-        """AFL++ ends its own children when it is interrupted; where it does not answer, the group goes."""
-        if self.child is None:
-            return
-        try:
-            self.child.wait(PATIENCE)
-        except subprocess.TimeoutExpired:
-            os.killpg(self.child.pid, signal.SIGKILL)
-            self.child.wait()
-
-    # --- what it left ---
-
-    def log_end(self):
-        text = (self.folder / f"{self.name}.log").read_text(errors="replace")
-        return "\n".join(f"    {line}" for line in text.strip().splitlines()[-8:])
 
     def stats(self):
         path = self.output / "fuzzer_stats"
@@ -103,23 +66,56 @@ class Instance:
         return sorted(path for path in folder.glob("id*") if path.is_file()) if folder.exists() else []
 
 
-def run(instances, seconds, watch, until=lambda: False):
-    """Waits for all, calling watch(elapsed) about once a second. Interrupted or not, none is left when it returns."""
-    began = time.monotonic()
+def instances_of(target, folder):
+    """A plain main instance, one with the sanitizers, and plain ones for every further core."""
+    cores = len(os.sched_getaffinity(0))
+    extra = [AflInstance(target, "afl", folder, f"plain{number}", role="-S") for number in range(2, cores)]
+    return [
+        AflInstance(target, "afl", folder, "main"),
+        AflInstance(target, "afl-asan", folder, "sanitized", role="-S"),
+        *extra,
+    ]
+
+
+def planted_instance(target, folder):
+    return AflInstance(target, "planted", folder, "planted")
+
+
+def kept_inputs(target):
+    """What the last run has found, finished or not."""
+    return folder_of(target, "run").glob("*/queue/id*")
+
+
+def stability(instances, corpus):
+    """In percent; afl-fuzz has measured it while it ran."""
+    found = [instance.stats().get("stability", "") for instance in instances]
+    return min((float(text.rstrip("%")) for text in found if text), default=0.0)
+
+
+# --- smaller inputs ------------------------------------------------------------------------------------------
+
+
+def run_tool(target, *command, **options):
     try:
-        while any(instance.running() for instance in instances) and not until():
-            watch(time.monotonic() - began)
-            # afl-fuzz keeps the time itself; one that does not is ended.
-            if time.monotonic() - began > seconds + 60:
-                break
-            time.sleep(0.25)
-    finally:
-        for instance in instances:
-            instance.ask_to_end()
-        for instance in instances:
-            instance.wait_for_end()
-    return time.monotonic() - began
+        done = subprocess.run(
+            [str(part) for part in command],
+            env=environment(target, AFL_TMIN_EXACT="0"),
+            stdin=subprocess.DEVNULL,
+            **options,
+        )
+    except FileNotFoundError:
+        raise SystemExit(f"fuzz: there is no {command[0]}; provide it with: ci/setup") from None
+    return done.returncode == 0
 
 
-def folder_of(target, what):
-    return BUILD / target.name / what
+def minimise(target, path, out, **options):
+    """The smallest input that fails alike, into `out`. False where afl-tmin cannot say."""
+    time_limit = ("-t", f"{1000 * HANG_SECONDS}")
+    return run_tool(target, "afl-tmin", *time_limit, "-i", path, "-o", out, "--", target.program("afl-asan"), **options)
+
+
+def minimise_corpus(target, corpus, out):
+    """The inputs that the corpus' coverage takes, into the folder `out`. False where afl-cmin cannot say."""
+    shutil.rmtree(out, ignore_errors=True)
+    time_limit = ("-t", f"{1000 * HANG_SECONDS}")
+    return run_tool(target, "afl-cmin", *time_limit, "-i", corpus, "-o", out, "--", target.program("afl"))

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """fuzz/build.py VARIANT TARGET OUT: builds one target. Run by ninja (targets fuzz-binaries and fuzz-replay).
-fuzz/build.py --list: each target, the harness that it takes, with commas between, and the core's further flags.
+fuzz/build.py --list: each target in C, the harness that it takes, with commas between, and the core's further flags.
 
 VARIANT  afl        for AFL++, without sanitizers
          afl-asan   for AFL++, with AddressSanitizer and UBSan
@@ -10,6 +10,7 @@ VARIANT  afl        for AFL++, without sanitizers
          replay     for files and folders, with AddressSanitizer and UBSan
          plain      for files and folders, without sanitizers
          coverage   for files and folders, counting what is executed
+         fuzz       for Atheris, of a target in Python; planted, planted-replay, replay, plain and coverage are alike
 
 The core alone is watched by the fuzzer: branches of the harness are not worth a place in the corpus.
 """
@@ -20,6 +21,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+import launcher
 from targets import FUZZ, ROOT, TARGETS, core_sources
 
 WARNINGS = ("-Wall", "-Wextra", "-Werror")
@@ -52,14 +54,8 @@ def run(command):
 def with_planted_bug(target, folder):
     """The core's sources, with the one that has the bug in place of the sound one."""
     bug = target.planted
-    text = (ROOT / bug.file).read_text()
-    if text.count(bug.old) != 1:
-        raise SystemExit(
-            f"fuzz/build.py: {bug.file} has the text that {target.name}'s planted bug replaces {text.count(bug.old)} "
-            "times instead of once; mend `planted` in fuzz/targets.py"
-        )
     copy = Path(folder) / Path(bug.file).name
-    copy.write_text(f'#line 1 "{bug.file}"\n' + text.replace(bug.old, bug.new))
+    copy.write_text(f'#line 1 "{bug.file}"\n' + bug.text())
     return [copy if path == ROOT / bug.file else path for path in core_sources()], [f"-I{(ROOT / bug.file).parent}"]
 
 
@@ -100,7 +96,7 @@ def build(variant, target, out):
 
 
 def print_list():
-    for target in TARGETS.values():
+    for target in [target for target in TARGETS.values() if target.language == "c"]:
         harness = [str((FUZZ / name).relative_to(ROOT)) for name in target.harness]
         print(target.name, ",".join(harness) or ",", *target.core_flags)
 
@@ -108,9 +104,14 @@ def print_list():
 def main(arguments):
     if arguments == ["--list"]:
         return print_list()
-    if len(arguments) != 3 or arguments[0] not in VARIANTS or arguments[1] not in TARGETS:
+    if len(arguments) != 3 or arguments[1] not in TARGETS:
         raise SystemExit(f"{__doc__}\ntargets: {' '.join(TARGETS)}")
-    build(arguments[0], TARGETS[arguments[1]], Path(arguments[2]).resolve())
+    variant, target, out = arguments[0], TARGETS[arguments[1]], Path(arguments[2]).resolve()
+    builds = {"c": (build, VARIANTS), "python": (launcher.build, launcher.MODES)}
+    builder, variants = builds[target.language]
+    if variant not in variants:
+        raise SystemExit(f"fuzz/build.py: {target.name} is not built for '{variant}'; there are: {' '.join(variants)}")
+    builder(variant, target, out)
 
 
 if __name__ == "__main__":

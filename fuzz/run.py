@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Fuzzes the core: every target with AFL++ on all cores, then a short run on a copy with a planted bug, then a table.
+"""Fuzzes the core: every target on all cores, with AFL++ or, where it is in Python, Atheris; then a short run on a copy
+with a planted bug, then a table.
 
 Run by `ninja fuzz`, which builds what it needs. What is found is kept in build/fuzz/TARGET/corpus, from which the next
 run goes on; interrupting loses nothing. Fails on a crash, a hang, an outcome that was not reached, a stability under
@@ -23,8 +24,9 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import afl
-from targets import BUILD, REASONS, RESULTS, ROOT, TARGETS
+import engines
+import instance
+from targets import BUILD, REASONS, RESULTS, ROOT, TARGETS, folder_of
 
 FINDINGS_MOST = 5  # of one target that are minimised; the others stay where they are
 CONTROL_SECONDS = 60  # in which a planted bug must be found; the control ends when it is
@@ -40,29 +42,19 @@ class Result:
     problems: list = field(default_factory=list)
     control: dict | None = None  # None: not run
     corpus: int = 0
+    stability: float = 0.0  # percent
 
-    def number(self, name, variant=None):
-        return sum(
-            float(instance.stats().get(name, 0)) for instance in self.instances if variant in (None, instance.variant)
-        )
-
-    def rate(self, variant):
-        """Executions a second of one core."""
-        chosen = [instance for instance in self.instances if instance.variant == variant]
-        return self.number("execs_per_sec", variant) / len(chosen) if chosen else 0
+    def rate(self, sanitized):
+        """Executions a second of one instance; None where there is none of the kind."""
+        rates = [float(one.stats().get("execs_per_sec", 0)) for one in self.instances if one.sanitized == sanitized]
+        return sum(rates) / len(rates) if rates else None
 
     @property
     def execs(self):
-        return int(self.number("execs_done"))
-
-    @property
-    def stability(self):
-        found = [instance.stats().get("stability", "") for instance in self.instances]
-        values = [float(text.rstrip("%")) for text in found if text]
-        return min(values, default=0.0)
+        return sum(int(one.stats().get("execs_done", 0)) for one in self.instances)
 
     def files(self, kind):
-        return [path for instance in self.instances for path in instance.files(kind)]
+        return sorted({path for one in self.instances for path in one.files(kind)})
 
     def edges(self):
         main = self.instances[0].stats() if self.instances else {}
@@ -83,8 +75,9 @@ class Progress:
         if int(elapsed) == self.last:
             return
         self.last = int(elapsed)
-        queue = sum(len(instance.files("queue")) for instance in self.instances)
-        crashes = sum(len(instance.files("crashes")) for instance in self.instances)
+        queue, crashes = (
+            len({path for one in self.instances for path in one.files(kind)}) for kind in ("queue", "crashes")
+        )
         line = f"{self.label}: {self.last:4} of {self.seconds:.0f} s, {queue} inputs, {crashes} crashes"
         if sys.stdout.isatty():
             print(f"\r\033[K{line}", end="", flush=True)
@@ -105,10 +98,10 @@ def digest(path):
 
 def keep_queue(target):
     """Takes what a run has found, finished or not, into the corpus that is kept."""
-    corpus = afl.folder_of(target, "corpus")
+    corpus = folder_of(target, "corpus")
     corpus.mkdir(parents=True, exist_ok=True)
     known = {path.name for path in corpus.iterdir()}
-    for path in sorted(afl.folder_of(target, "run").glob("*/queue/id*")):
+    for path in sorted(engines.of(target).kept_inputs(target)):
         name = digest(path)
         if name not in known:
             known.add(name)
@@ -120,7 +113,7 @@ def keep_queue(target):
 
 def gather_seeds(target, *folders):
     """A folder with a copy of every input of these, by its contents."""
-    seeds = afl.folder_of(target, "seeds")
+    seeds = folder_of(target, "seeds")
     shutil.rmtree(seeds, ignore_errors=True)
     seeds.mkdir(parents=True)
     for folder in folders:
@@ -136,7 +129,7 @@ def gather_seeds(target, *folders):
 
 
 def replay(target, *paths, variant="replay"):
-    """(output, status) of trying these under the sanitizers."""
+    """(output, status) of trying these, under the sanitizers where there are any."""
     done = subprocess.run(
         [target.program(variant), *paths], stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace"
     )
@@ -151,6 +144,8 @@ def first_complaint(output):
 
 
 def reasons_reached(target, folder):
+    if not target.reasons:
+        return ()
     output, status = replay(target, folder, variant="plain")
     last = output.strip().splitlines()[-1] if output.strip() else ""
     if status != 0 or "reached:" not in last:
@@ -160,20 +155,15 @@ def reasons_reached(target, folder):
 
 
 def minimise(target, path, out):
-    """The smallest input that fails alike; the input itself where AFL++ cannot say. False where it does not fail any more."""
-    command = ["afl-tmin", "-t", "2000", "-i", path, "-o", out, "--", target.program("afl-asan")]
-    more = {"AFL_TMIN_EXACT": "0"}
-    done = subprocess.run(
-        [str(part) for part in command], env=afl.environment(target, **more), stdin=subprocess.DEVNULL,
-        capture_output=True, timeout=120,
-    )  # fmt: skip
-    if done.returncode != 0 or not out.exists() or replay(target, out)[1] == 0:
+    """The smallest input that fails; the input itself where the fuzzer cannot say, or where the small one passes."""
+    done = engines.of(target).minimise(target, path, out, capture_output=True, timeout=120)
+    if not done or not out.exists() or replay(target, out)[1] == 0:
         shutil.copyfile(path, out)
 
 
 def save_finding(target, path, kind):
     """Puts a minimised copy among the regressions; returns its place and what it shows."""
-    new = afl.folder_of(target, "finding.new")
+    new = folder_of(target, "finding.new")
     try:
         minimise(target, path, new) if kind == "crash" else shutil.copyfile(path, new)
     except subprocess.TimeoutExpired:
@@ -181,7 +171,9 @@ def save_finding(target, path, kind):
     target.regressions.mkdir(parents=True, exist_ok=True)
     saved = target.regressions / f"{kind}-{digest(new)[:12]}"
     new.replace(saved)
-    output, _ = replay(target, saved) if kind == "crash" else ("takes longer than 2 s", 1)
+    output, _ = (
+        replay(target, saved) if kind == "crash" else (f"takes longer than {engines.of(target).HANG_SECONDS} s", 1)
+    )
     return {"kind": kind, "file": str(saved.relative_to(ROOT)), "shows": first_complaint(output)}
 
 
@@ -201,7 +193,7 @@ def collect_findings(result):
 def check_known_inputs(result):
     """Every input that is kept must pass before new ones are looked for."""
     target = result.target
-    for folder in (target.corpus, target.regressions, afl.folder_of(target, "corpus")):
+    for folder in (target.corpus, target.regressions, folder_of(target, "corpus")):
         if not folder.exists() or not any(folder.iterdir()):
             continue
         output, status = replay(target, folder)
@@ -217,62 +209,51 @@ def check_known_inputs(result):
 # --- one target -------------------------------------------------------------------------------------------------
 
 
-def instances_of(target, folder):
-    """A plain main instance, one with the sanitizers, and plain ones for every further core."""
-    cores = len(os.sched_getaffinity(0))
-    extra = [afl.Instance(target, "afl", folder, "-S", f"plain{number}") for number in range(2, cores)]
-    return [
-        afl.Instance(target, "afl", folder, "-M", "main"),
-        afl.Instance(target, "afl-asan", folder, "-S", "sanitized"),
-        *extra,
-    ]
-
-
 def fuzz(result, seconds):
-    target, folder = result.target, afl.folder_of(result.target, "run")
+    target, folder = result.target, folder_of(result.target, "run")
     keep_queue(target)
     shutil.rmtree(folder, ignore_errors=True)
     check_known_inputs(result)
-    seeds = gather_seeds(target, target.corpus, target.regressions, afl.folder_of(target, "corpus"))
-    result.instances = instances_of(target, folder)
+    seeds = gather_seeds(target, target.corpus, target.regressions, folder_of(target, "corpus"))
+    result.instances = engines.of(target).instances_of(target, folder)
     progress = Progress(target.name, result.instances, seconds)
     try:
-        for instance in result.instances:
-            instance.start(seeds, seconds)
-        result.seconds = afl.run(result.instances, seconds, progress)
+        for one in result.instances:
+            one.start(seeds, seconds)
+        result.seconds = instance.run(result.instances, seconds, progress)
     finally:
         progress.done()
-        for instance in result.instances:
-            instance.ask_to_end()
-            instance.wait_for_end()
+        for one in result.instances:
+            one.ask_to_end()
+            one.wait_for_end()
         result.corpus = keep_queue(target)
-        result.reasons = reasons_reached(target, afl.folder_of(target, "corpus"))
-    for instance in result.instances:
-        if instance.child.returncode not in (0, None):
-            result.problems.append(
-                f"afl-fuzz {instance.name} ended with {instance.child.returncode}:\n{instance.log_end()}"
-            )
+        kept = folder_of(target, "corpus")
+        result.reasons = reasons_reached(target, kept)
+        result.stability = engines.of(target).stability(result.instances, kept)
+    for one in result.instances:
+        if not one.ended_well():
+            result.problems.append(f"the fuzzer {one.name} ended with {one.child.returncode}:\n{one.log_end()}")
     collect_findings(result)
 
 
 def run_control(result, seconds=CONTROL_SECONDS):
     """Fuzzes a copy of the core with the planted bug, from the seeds alone, until it is found."""
-    target, folder = result.target, afl.folder_of(result.target, "control")
+    target, folder = result.target, folder_of(result.target, "control")
     shutil.rmtree(folder, ignore_errors=True)
     seeds = gather_seeds(target, target.corpus)
-    instance = afl.Instance(target, "planted", folder, "-M", "planted")
-    progress = Progress(f"{target.name}, planted bug", [instance], seconds)
+    one = engines.of(target).planted_instance(target, folder)
+    progress = Progress(f"{target.name}, planted bug", [one], seconds)
     try:
-        instance.start(seeds, seconds, AFL_BENCH_UNTIL_CRASH="1")
-        took = afl.run([instance], seconds, progress, until=lambda: bool(instance.files("crashes")))
+        one.start(seeds, seconds, until_crash=True)
+        took = instance.run([one], seconds, progress, until=lambda: bool(one.files("crashes")))
     finally:
         progress.done()
-        instance.ask_to_end()
-        instance.wait_for_end()
+        one.ask_to_end()
+        one.wait_for_end()
     result.control = {
-        "found": bool(instance.files("crashes")),
+        "found": bool(one.files("crashes")),
         "seconds": round(took, 1),
-        "execs": int(instance.stats().get("execs_done", 0)),
+        "execs": int(one.stats().get("execs_done", 0)),
         "bug": target.planted.why,
     }
 
@@ -306,9 +287,14 @@ HEAD = (
     f" {'crashes':>7} {'hangs':>5}  control"
 )
 LEGEND = """
-exec/s, ASan:  of one instance without and with the sanitizers; every instance shares a core with what else runs
-edges:         of the core's, found and in the program; the program holds all of the core
+exec/s, ASan:  of one instance without and with the sanitizers (none in Python); each shares a core with what else runs
+edges:         of the core's, found and in the program; the program holds all of the core, or the package's modules
 control:       a copy of the core with a planted bug, and how long it took to find it"""
+
+
+def rate(result, sanitized):
+    found = result.rate(sanitized)
+    return "-" if found is None else f"{found:,.0f}"
 
 
 def row(result):
@@ -317,8 +303,8 @@ def row(result):
     if result.control:
         control = ("found in" if result.control["found"] else "NOT FOUND in") + f" {result.control['seconds']:.0f} s"
     return (
-        f"{result.target.name:9} {result.seconds:>7.0f} {result.execs:>12,} {result.rate('afl'):>8,.0f}"
-        f" {result.rate('afl-asan'):>8,.0f} {f'{found}/{total}':>11} {result.stability:>8.2f}% {result.corpus:>6}"
+        f"{result.target.name:9} {result.seconds:>7.0f} {result.execs:>12,} {rate(result, False):>8}"
+        f" {rate(result, True):>8} {f'{found}/{total}':>11} {result.stability:>8.2f}% {result.corpus:>6}"
         f" {len(result.files('crashes')):>7} {len(result.files('hangs')):>5}  {control}"
     )
 
@@ -342,8 +328,8 @@ def summary(results, interrupted):
         "targets": {
             result.target.name: {
                 "execs": result.execs,
-                "execs_per_s": result.rate("afl"),
-                "execs_per_s_asan": result.rate("afl-asan"),
+                "execs_per_s": result.rate(sanitized=False),
+                "execs_per_s_asan": result.rate(sanitized=True),
                 "stability": result.stability,
                 "edges": result.edges()[0],
                 "edges_total": result.edges()[1],
@@ -394,7 +380,7 @@ def read_targets():
 
 def check_built(targets):
     for target in targets:
-        for variant in ("afl", "afl-asan", "planted", "replay", "plain"):
+        for variant in engines.of(target).VARIANTS:
             if not target.program(variant).exists():
                 raise SystemExit(f"fuzz: {target.name} is not built for {variant}; build it with: ninja fuzz-binaries")
 

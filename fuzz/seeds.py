@@ -8,6 +8,8 @@ import struct
 import sys
 from pathlib import Path
 
+import recording
+
 CORPUS = Path(__file__).resolve().parent / "corpus"
 
 INTERPRETERS = ("3.13", "3.13t", "3.14", "3.14t", "3.15", "3.15t")
@@ -173,7 +175,92 @@ def session_seeds():
     yield "busy", session((START, CPU), (TICK, HELD), (STOP, 0), (LATE, 0))
 
 
-SEEDS = {"walk": walk_seeds, "layout": layout_seeds, "ring": ring_seeds, "session": session_seeds}
+def location(first_line, *entries, instruction=7):
+    return struct.pack("<iI", first_line, instruction) + b"".join(entries)
+
+
+EVERY_FORM = (
+    recording.entry(0, 2, 5), recording.entry(9, 1, 5), recording.entry(10, 1, 1, 2), recording.entry(11, 1, 1, 2),
+    recording.entry(12, 1, 1, 2), recording.entry(13, 8, 6), recording.entry(14, 1, 7, 0, 1, 1), recording.entry(15, 3),
+    recording.entry(13, 1, 64 | 1, 1),
+)  # fmt: skip
+
+
+def location_seeds():
+    entry = recording.entry
+    yield "none", location(1)
+    yield "none-no_entry", location(1, b"\x0d\x00", entry(0, 1, 5))
+    yield "none-cut_number", location(1, entry(13, 2, 64))
+    yield "none-long_number", location(1, entry(13, 2, 64, 64, 64, 64, 64, 64, 0))
+    yield "none-before_the_first_line", location(1, entry(13, 2, 5))
+    yield "line", location(100, *EVERY_FORM)
+    yield "line-negative", location(-3, *(entry(12, 1, 1, 2),) * 6)
+    yield "line-six_bytes", location(5, entry(13, 1, 64, 64, 64, 64, 64, 0), entry(14, 8, 66, 0, 1, 1))
+    yield "line-far", location(1 << 30, entry(13, 1, 65, 2), entry(10, 8, 1, 2), instruction=1 << 31)
+    yield "line-cut", location(9, entry(11, 4, 1, 2), entry(14, 1))
+
+
+def stack(*numbers, thread=0, weight=1, flags=0):
+    """Calls, a sample of them, and the way back."""
+    calls = b"".join(recording.call(number, instruction) for number, instruction in numbers)
+    back = recording.returned(len(numbers)) if numbers else b""
+    return calls + recording.sample(thread, weight, flags) + back
+
+
+def output_seeds():
+    text, piece, code, thread = recording.text, recording.piece, recording.code, recording.thread
+    two = code(text("f"), text("a.py"), 3) + code(text("C.g"), text("b.py"), 20)
+    named = two + thread(11, text("main")) + thread(12, text("t"))
+    yield "nothing", recording.operation(recording.INTERVAL, (0, 1))
+    yield "captured", named + stack((0, 0), (1, 4)) + stack((0, 2), weight=7) + stack((0, 0), (1, 4), thread=1)
+    yield "captured-empty", named + stack() + stack(thread=1, weight=3)
+    yield "captured-recursion", named + stack((0, 0), (1, 0), (0, 0), (0, 9)) + stack((1, 0), (1, 0))
+    yield "captured-equal_code", two + two + stack((0, 0), (3, 1)) + stack((2, 0), (1, 1))
+    yield "captured-equal_threads", two + thread(1, text("t")) + thread(2, text("t")) + stack((0, 0)) + stack(thread=1)
+    for number in range(len(recording.INTERVALS)):
+        interval = recording.operation(recording.INTERVAL, (number | number % 2 << 7, 1))
+        yield f"captured-interval_{number}", interval + named + stack((0, 0), (1, 4)) + stack((1, 0), weight=1 << 31)
+    for number in range(len(recording.PIECES)):
+        hostile = code(piece(number), text("a.py")) + code(text("f"), piece(number)) + thread(1, piece(number))
+        yield f"captured-piece_{number:02}", hostile + stack((0, 0), (1, 0)) + recording.loss(1, 2)
+    for name, flags in (("detached", 1), ("truncated", 2), ("detached-truncated", 3)):
+        yield name, named + stack((0, 0), (1, 4), flags=flags) + stack(thread=1, flags=flags)
+    yield "lost", named + b"".join(recording.loss(number, 1 + number) for number in range(len(recording.LOSSES)))
+    yield "lost-and_captured", named + stack((1, 0)) + recording.loss(0, 1 << 20)
+    yield "nameless", recording.operation(recording.NAMELESS) + named + stack((0, 5), (1, 0))
+    entry = recording.entry
+    lines = b"".join(stack((0, instruction)) for instruction in range(20))
+    yield "line", code(text("f"), text("a.py"), 100, b"".join(EVERY_FORM)) + lines
+    yield "line-far", code(text("f"), text("a.py"), -5, entry(13, 1, 64 | 62, 127, 127, 127, 127, 3) * 3) + lines
+    yield "line-cut", code(text("f"), text("a.py"), 1, entry(0, 2, 5) + entry(13, 2, 64)) + lines
+    yield "captured-no_line", code(text("f"), text("a.py"), 1, b"\x0d") + code(text("g"), text(""), 0, b"") + lines
+    # Where an escape gets another digit.
+    for number in (0x100, 0xFF, 0x2FF, 0x378, 0xFFFF, 0x10FFFF):
+        yield f"captured-point_{number:x}", code(text(chr(number)), text("a.py")) + stack((0, 0))
+    long = text("a.py") + recording.operation(recording.REPEAT, (70, 1))
+    yield "captured-long", code(long, long) + thread(1, long) + stack((0, 0))
+    # A megabyte of what becomes longer the more it is escaped, as the name of each thing that has one.
+    megabyte = recording.operation(recording.MANY, (recording.MEGABYTE, 3))
+    for name, character in (
+        ("a", "a"),
+        ("semicolon", ";"),
+        ("surrogate", "\ud800"),
+        ("line_end", "\n"),
+        ("quote", '"'),
+    ):
+        yield f"megabyte-{name}", code(text(character) + megabyte, text("a.py")) + stack((0, 0))
+    yield "megabyte-file", code(text("f"), text("\\") + megabyte) + stack((0, 0))
+    yield "megabyte-thread", two + thread(1, text("[") + megabyte) + stack((0, 0))
+
+
+SEEDS = {
+    "walk": walk_seeds,
+    "layout": layout_seeds,
+    "ring": ring_seeds,
+    "session": session_seeds,
+    "location": location_seeds,
+    "output": output_seeds,
+}
 
 
 def main():

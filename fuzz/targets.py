@@ -14,6 +14,8 @@ REASONS = (
     "incomplete", "detached", "no_thread_state", "ring_full", "busy",
 )  # fmt: skip
 
+SUFFIXES = {"c": "c", "python": "py"}
+
 
 @dataclass(frozen=True)
 class Planted:
@@ -23,6 +25,16 @@ class Planted:
     old: str
     new: str
     why: str
+
+    def text(self):
+        """The source with the fault."""
+        sound = (ROOT / self.file).read_text()
+        if sound.count(self.old) != 1:
+            raise SystemExit(
+                f"fuzz/build.py: {self.file} has the text that the planted bug '{self.why}' replaces "
+                f"{sound.count(self.old)} times instead of once; mend `planted` in fuzz/targets.py"
+            )
+        return sound.replace(self.old, self.new)
 
 
 @dataclass(frozen=True)
@@ -34,13 +46,14 @@ class Target:
     core_flags: tuple = ()  # for the core's sources
     mutator: str | None = None  # source of its AFL++ custom mutator
     dictionary: str | None = None
+    language: str = "c"  # what the target is written in, which decides what builds and runs it: engines.py
 
     def program(self, variant):
         return BUILD / self.name / variant
 
     @property
     def source(self):
-        return FUZZ / "targets" / f"{self.name}.c"
+        return FUZZ / "targets" / f"{self.name}.{SUFFIXES[self.language]}"
 
     @property
     def corpus(self):
@@ -118,8 +131,37 @@ TARGETS = {
             harness=("session_kernel.c", *(f"../stress/faults/{name}.c" for name in ("faults", "shim", "interpreter"))),
             core_flags=renames(),
         ),
+        Target(
+            "location",
+            Planted(
+                "core/ordinary/location.c",
+                "line < 1 || line > INT32_MAX ? 0",
+                "line < 1 ? 0",
+                "a line past 2^31 - 1 wraps",
+            ),
+            reasons=(),
+        ),
+        Target(
+            "output",
+            Planted(
+                "core/python/spprof/formats.py",
+                'if code < 0x10000 else f"',
+                'if code < 0x100000 else f"',
+                "an unprintable character past U+FFFF is escaped with a digit too many for its prefix",
+            ),
+            reasons=(),
+            language="python",
+        ),
     )
 }
+
+
+def folder_of(target, what):
+    return BUILD / target.name / what
+
+
+# The folder with the Python package.
+PACKAGES = ROOT / "core" / "python"
 
 
 def core_sources():

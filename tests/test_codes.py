@@ -1,39 +1,23 @@
 """The table of code objects: one number for one object, through death, reuse of addresses and forgetting."""
 
 import ctypes
-from ctypes import c_bool, c_int32, c_size_t, c_uint64, c_void_p
+import sys
+from ctypes import c_bool, c_int32, c_uint64, c_void_p
 
 import pytest
+import support
 from hypothesis import given
 from hypothesis import strategies as st
 
+sys.path.insert(0, str(support.ROOT / "fuzz"))
 
-class Text(ctypes.Structure):
-    _fields_ = [("bytes", c_void_p), ("length", c_size_t)]
-
-
-class Names(ctypes.Structure):
-    _fields_ = [("qualname", Text), ("filename", Text), ("linetable", Text), ("first_line", c_int32)]
-
+from resolve import NAME, Names, owned
 
 DIE = ctypes.CFUNCTYPE(c_uint64, c_void_p)
-NAME = ctypes.CFUNCTYPE(c_bool, c_void_p, ctypes.POINTER(Names))
 
 
 class Death(ctypes.Structure):
     _fields_ = [("die", DIE), ("names", NAME)]
-
-
-libc = ctypes.CDLL(None)
-libc.malloc.restype = c_void_p
-libc.malloc.argtypes = [c_size_t]
-
-
-def owned(data):
-    """A text of malloc'ed memory, as the table takes over."""
-    memory = libc.malloc(len(data))
-    ctypes.memmove(memory, data, len(data))
-    return Text(memory, len(data))
 
 
 class World:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,7 +15,10 @@ import support
 FUZZ = support.ROOT / "fuzz"
 sys.path.insert(0, str(FUZZ))
 
-from targets import BUILD, REASONS, TARGETS  # noqa: E402 - a folder of its own
+import atheris_engine  # noqa: E402 - a folder of its own
+import engines  # noqa: E402
+import python_driver  # noqa: E402
+from targets import BUILD, REASONS, TARGETS  # noqa: E402
 
 run = support.module_of(FUZZ / "run.py")
 
@@ -61,8 +65,9 @@ def test_short_run(tmp_path):
     assert left_behind() == []
 
 
-def test_interrupted_run_keeps_what_it_had(tmp_path):
-    child = start(tmp_path, seconds=600, targets="layout")
+@pytest.mark.parametrize("target", ["layout", "output"])
+def test_interrupted_run_keeps_what_it_had(tmp_path, target):
+    child = start(tmp_path, seconds=600, targets=target)
     # Inputs are there once both instances have read the seeds.
     for line in child.stdout:
         if " s, " in line and " 0 inputs" not in line:
@@ -71,10 +76,10 @@ def test_interrupted_run_keeps_what_it_had(tmp_path):
     child.send_signal(signal.SIGINT)
     stdout, _ = child.communicate(timeout=support.HANG_SECONDS)
     assert child.returncode == 130
-    assert stdout.strip().splitlines()[-1] == "to repeat: FUZZ_SECONDS='600' FUZZ_TARGETS='layout' ninja fuzz"
+    assert stdout.strip().splitlines()[-1] == f"to repeat: FUZZ_SECONDS='600' FUZZ_TARGETS='{target}' ninja fuzz"
     found = json.loads((tmp_path / "fuzz.json").read_text())
-    assert found["interrupted"] and found["targets"]["layout"]["execs"] > 0
-    assert found["targets"]["layout"]["corpus"] == len(list((BUILD / "layout" / "corpus").iterdir())) > 0
+    assert found["interrupted"] and found["targets"][target]["execs"] > 0
+    assert found["targets"][target]["corpus"] == len(list((BUILD / target / "corpus").iterdir())) > 0
     assert left_behind() == []
 
 
@@ -96,6 +101,7 @@ class Planted:
 
     def __init__(self, name, folder):
         self.name, self.mutator, self.regressions = name, None, folder / "regressions"
+        self.language = TARGETS[name].language
 
     def program(self, variant):
         kind = "planted-replay" if variant in ("replay", "plain") else "planted"
@@ -109,32 +115,117 @@ def a_crash_of(name, folder):
     result = run.Result(TARGETS[name])
     run.run_control(result)
     assert result.control["found"]
-    [crash, *_] = sorted((BUILD / name / "control" / "planted" / "crashes").glob("id*"))
-    return crash
+    planted = engines.of(TARGETS[name]).planted_instance(TARGETS[name], BUILD / name / "control")
+    return planted.files("crashes")[0]
 
 
-def test_finding_is_minimised_saved_and_repeats(tmp_path, monkeypatch):
-    crash = a_crash_of("walk", tmp_path)
+@pytest.mark.parametrize(("name", "status"), [("walk", -signal.SIGABRT), ("output", 1)])
+def test_finding_is_minimised_saved_and_repeats(tmp_path, monkeypatch, name, status):
+    crash = a_crash_of(name, tmp_path)
     monkeypatch.setattr(run, "ROOT", tmp_path)
-    finding = run.save_finding(Planted("walk", tmp_path), crash, "crash")
+    finding = run.save_finding(Planted(name, tmp_path), crash, "crash")
     saved = tmp_path / finding["file"]
     assert saved.stat().st_size <= crash.stat().st_size
-    assert finding["shows"].startswith("fuzz: walk: ")
-    with_bug = subprocess.run([Planted("walk", tmp_path).program("replay"), saved], capture_output=True, text=True)
-    assert with_bug.returncode == -signal.SIGABRT
-    assert with_bug.stderr.strip().splitlines()[-1] == f"fuzz: walk: repeat with: fuzz/replay walk {saved}"
-    support.ninja("build/fuzz/walk/replay")
-    sound = subprocess.run([BUILD / "walk" / "replay", saved], capture_output=True, text=True)
+    assert finding["shows"].startswith(f"fuzz: {name}: ")
+    with_bug = subprocess.run([Planted(name, tmp_path).program("replay"), saved], capture_output=True, text=True)
+    assert with_bug.returncode == status
+    assert with_bug.stderr.strip().splitlines()[-1] == f"fuzz: {name}: repeat with: fuzz/replay {name} {saved}"
+    support.ninja(f"build/fuzz/{name}/replay")
+    sound = subprocess.run([BUILD / name / "replay", saved], capture_output=True, text=True)
     assert sound.returncode == 0, sound.stderr
+
+
+# --- a target in Python -----------------------------------------------------------------------------------------
+
+
+def test_seeds_do_not_have_the_planted_bug():
+    """Or else it were no control of what the fuzzer finds."""
+    support.ninja("build/fuzz/output/planted-replay")
+    done = subprocess.run(
+        [BUILD / "output" / "planted-replay", TARGETS["output"].corpus], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_writer_that_raises_is_reported(tmp_path):
+    """A package whose writer fails: one line that says where, and the command that repeats it."""
+    packages = tmp_path / "packages"
+    shutil.copytree(support.ROOT / "core" / "python" / "spprof", packages / "spprof")
+    writer = packages / "spprof" / "formats.py"
+    sound = writer.read_text()
+    writer.write_text(sound.replace("roots = [_collapsed", 'raise RuntimeError("no\\nmore")\n    roots = [_collapsed'))
+    assert writer.read_text() != sound
+    seed = TARGETS["output"].corpus / "captured"
+    driver = [sys.executable, FUZZ / "python_driver.py", "replay", "output", packages, "launcher", seed]
+    done = subprocess.run(driver, capture_output=True, text=True)
+    assert done.returncode == 1
+    complaint, repeat = done.stderr.splitlines()[-2:]
+    assert complaint.startswith("fuzz: output: RuntimeError: no more (formats.py:")
+    assert repeat == f"fuzz: output: repeat with: fuzz/replay output {seed}"
+
+
+def test_without_atheris(tmp_path):
+    """Whatever interpreter: what is missing is named with what provides it, and nothing passes."""
+    (tmp_path / "atheris.py").write_text("raise ImportError\n")
+    driver = [sys.executable, FUZZ / "python_driver.py", "fuzz", "output", support.ROOT / "core" / "python", "launcher"]
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    done = subprocess.run(driver, env=environment, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 1 and "provide it with: ci/setup" in done.stderr
+
+
+@pytest.mark.parametrize(("arguments", "told"), [([], "nothing to try"), (["--stable"], "no option --stable")])
+def test_bad_arguments_of_a_replay(arguments, told):
+    done = subprocess.run([BUILD / "output" / "replay", *arguments], capture_output=True, text=True)
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 1 and told in done.stderr
+
+
+class Fickle:
+    """A target that does something else each time for some inputs."""
+
+    def __init__(self):
+        self.count = 0
+
+    def try_one(self, data):
+        self.count += 1
+        return ("captured",), (b"the same", str(self.count if data == b"fickle" else data))
+
+
+@pytest.mark.parametrize(("data", "percent"), [(b"fickle", "66.67"), (b"steady", "100.00")])
+def test_input_that_does_something_else_again_is_noticed(capsys, data, percent):
+    inputs = [("a", b"a"), ("b", b"b"), ("c", data)]
+    python_driver.measure_stability(TARGETS["output"], Fickle(), inputs, [])
+    assert capsys.readouterr().out == f"fuzz: output: 3 of 3 files, {percent} % do the same again\n"
+
+
+def test_what_libfuzzer_says_is_understood(tmp_path):
+    one = atheris_engine.AtherisInstance(TARGETS["output"], "fuzz", tmp_path, "main", began=time.time() - 10)
+    assert one.stats() == {}
+    one.log.write_text(
+        "fuzz: output: 385 edges\n#2\tINITED cov: 3 ft: 3\n#512\tpulse  cov: 147 ft: 421 corp: 40/3351b exec/s: 1\n"
+    )
+    assert {name: one.stats()[name] for name in ("execs_done", "edges_found", "total_edges")} == {
+        "execs_done": 512, "edges_found": 147, "total_edges": 385,
+    }  # fmt: skip
+    assert 40 < one.stats()["execs_per_sec"] < 60
+    with open(one.log, "a") as log:
+        log.write("stat::number_of_executed_units: 700\n")
+    assert one.stats()["execs_done"] == 700
+    one.output.mkdir()
+    for name in ("crash-1", "timeout-1", "oom-1", "slow-unit-1"):
+        (one.output / name).touch()
+    assert [path.name for path in one.files("crashes")] == ["crash-1", "oom-1"]
+    assert [path.name for path in one.files("hangs")] == ["timeout-1"]
 
 
 # --- what counts as failed --------------------------------------------------------------------------------------
 
 
 class Left:
-    """An instance of afl-fuzz that has ended."""
+    """An instance of a fuzzer that has ended."""
 
-    variant = "afl"
+    sanitized = False
 
     def __init__(self, crashes=(), hangs=(), **stats):
         self.found = {"crashes": crashes, "hangs": hangs, "queue": ()}
@@ -149,6 +240,7 @@ class Left:
 
 def judged(instance, reasons=TARGETS["walk"].reasons, found=True):
     result = run.Result(TARGETS["walk"], [instance], reasons=tuple(reasons))
+    result.stability = engines.of(result.target).stability(result.instances, None)
     result.control = {"found": found, "seconds": 60, "bug": "something"}
     return " / ".join(run.judge(result))
 

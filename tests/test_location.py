@@ -140,6 +140,14 @@ def test_numbers_longer_than_any(line_of, edge):
     assert found == [5] * 6 + [0] * 4
 
 
+@pytest.mark.parametrize("form", [13, 14])
+def test_number_that_runs_into_the_next_entry(line_of, form):
+    """Where an entry is cut, the head of the next is no part of its number."""
+    for number in ([], [64], [64 | 2, 64]):
+        table = entry(0, 1, 5) + entry(form, 1, *number) + entry(0, 1, 5)
+        assert [line_of(table, len(table), 5, instruction) for instruction in range(4)] == [5, 0, 0, 0]
+
+
 def test_table_that_does_not_begin_with_an_entry(line_of):
     table = bytes([13 << 3, 0]) + entry(13, 1, 0)
     assert line_of(table, len(table), 5, 0) == 0

@@ -1,25 +1,24 @@
-"""Hostile names and numbers through every output format, read back by parsers that share nothing with the writers."""
+"""Hostile names and numbers through every form of the output, read back by the oracle of the fuzz target `output`.
+
+The oracle (fuzz/output_oracle.py) shares nothing with what it judges.
+"""
 
 import json
-import re
-from collections import Counter
+import sys
 
 import pytest
+import support
 from hypothesis import given
 from hypothesis import strategies as st
-from test_profile import REASONS, collected, formats, profiles, spprof  # with the package in reach
+from test_profile import REASONS, collected, formats, profiles, report, spprof  # with the package in reach
 
-DETACHED, TRUNCATED = 1, 2
+sys.path.insert(0, str(support.ROOT / "fuzz"))
+
+import output_oracle as oracle
+from output_oracle import DETACHED, TRUNCATED
+from recording import PIECES as HOSTILE
 
 # --- what is written -------------------------------------------------------------------------------------
-
-# What has a meaning in one of the formats, ends a line somewhere, or is no character at all.
-HOSTILE = (
-    "", " ", ";", "\\", '"', "'", "\n", "\r", "\r\n", "\t", "\0", "\x1b[31m", "\x7f", "\x85", "\xa0", "\u2028", "\u2029",
-    "\u200b", "\u202e", "\ufeff", "\ud800", "\udfff", "\udc80", "\ud83d\ude00", "\U0001f600", "\U0010ffff", "\\x3b", "\\n",
-    "\\u0041", "%s", "{}", "</script>", "<b>&amp;", "[lost samples]", "[truncated]", "[C code, detached]", "[", "(", ") 7",
-    " (a.py:1)", "null", "1", "-1", "1e9", "é", "日本",
-)  # fmt: skip
 
 texts = st.lists(
     st.one_of(
@@ -56,95 +55,21 @@ def profile_of(codes, nodes, samples, threads, losses, interval):
     return spprof.Profile(native, mode="cpu", interval_ms=interval, threads=named)
 
 
-# --- what must be read ----------------------------------------------------------------------------------
+def session_of(codes, nodes, samples, threads, losses, interval):
+    """What the oracle takes: each sample with its own stack."""
+
+    def stack_of(node):
+        stack = []
+        while node != -1:
+            node, code, line = nodes[node]
+            stack.insert(0, oracle.Frame(*codes[code], line))
+        return stack
+
+    shown = [oracle.Shown(time, thread, stack_of(node), *rest) for time, thread, node, *rest in samples]
+    return oracle.Session(shown, threads, losses, interval)
 
 
-def labels_of(threads):
-    names = [name for _, name in threads]
-    return [name if names.count(name) == 1 else f"{name} ({tid})" for tid, name in threads]
-
-
-def stack_of(codes, nodes, node, flags, frame):
-    """Outermost first: `frame(name, file, first line, line)` for each level, text for a level that is no frame."""
-    stack = []
-    while node != -1:
-        parent, code, line = nodes[node]
-        stack.insert(0, frame(*codes[code], line))
-        node = parent
-    stack = stack or ["[no Python frame]"]
-    return ["[truncated]"] * bool(flags & TRUNCATED) + stack + ["[C code, detached]"] * bool(flags & DETACHED)
-
-
-def expected_folded(codes, nodes, samples, threads, losses, _):
-    def frame(name, file, _, line):
-        return f"{name} ({file}:{line})" if line else f"{name} ({file})"
-
-    labels, found = labels_of(threads), Counter()
-    for _, thread, node, weight, flags in samples:
-        found[("thread", labels[thread], *stack_of(codes, nodes, node, flags, frame))] += weight
-    for reason, ticks in losses.items():
-        if ticks:
-            found["lost", f"[lost: {reason}]"] += ticks
-    return found
-
-
-def in_json(text):
-    """JSON cannot tell two lone surrogates that stand together from the character that they would make."""
-    return text.encode("utf-16", "surrogatepass").decode("utf-16", "surrogatepass")
-
-
-def expected_timelines(codes, nodes, samples, threads, losses, interval):
-    def frame(name, file, first_line, _):
-        return {"name": in_json(name), "file": in_json(file), **({"line": first_line} if first_line > 0 else {})}
-
-    def level(found):
-        return found if isinstance(found, dict) else {"name": found}
-
-    timelines = [(in_json(label), []) for label in labels_of(threads)]
-    for _, thread, node, weight, flags in samples:
-        stack = [level(found) for found in stack_of(codes, nodes, node, flags, frame)]
-        timelines[thread][1].append((stack, weight))
-    lost = [([{"name": f"[lost: {reason}]"}], ticks) for reason, ticks in losses.items() if ticks]
-    return timelines + ([("[lost samples]", lost)] if lost else [])
-
-
-# --- the parsers ------------------------------------------------------------------------------------------
-
-SPECIAL = re.compile(r"\\(?:x([0-9a-f]{2})|u([0-9a-f]{4})|U([0-9a-f]{8}))")
-
-
-def plain(label):
-    """The text that an escaped label stands for; what is left of a backslash is no escape."""
-    assert "\\" not in SPECIAL.sub("", label)
-    assert label.isprintable()
-    return SPECIAL.sub(lambda found: chr(int(found[1] or found[2] or found[3], 16)), label)
-
-
-def read_folded(data):
-    found = Counter()
-    assert data == b"" or data.endswith(b"\n")
-    for line in data.decode("utf-8").split("\n")[:-1]:
-        stack, _, ticks = line.rpartition(" ")
-        root, *levels = stack.split(";")
-        assert ticks.isascii() and ticks.isdigit() and levels
-        kind = ("lost",) if root == "[lost samples]" else ("thread", plain(root))
-        found[(*kind, *map(plain, levels))] += int(ticks)
-    return found
-
-
-def read_timelines(data, interval):
-    document = json.loads(data.decode("ascii"))
-    frames = document["shared"]["frames"]
-    assert len({json.dumps(frame, sort_keys=True) for frame in frames}) == len(frames)
-    assert document["activeProfileIndex"] in range(len(document["profiles"]))
-    timelines = []
-    for timeline in document["profiles"]:
-        assert len(timeline["samples"]) == len(timeline["weights"])
-        ticks = [round(weight / interval) for weight in timeline["weights"]]
-        assert round(timeline["endValue"] / interval) == sum(ticks)
-        stacks = [[frames[number] for number in sample] for sample in timeline["samples"]]
-        timelines.append((timeline["name"], list(zip(stacks, ticks, strict=True))))
-    return timelines
+# --- the check -------------------------------------------------------------------------------------------
 
 
 def written(profile, name):
@@ -162,20 +87,21 @@ def saved(profile, name, folder):
 
 
 def check(recording, folder=None):
-    """Whether both formats hold the recording; through a file where there is a folder for it."""
-    profile = profile_of(*recording)
-    folded, timelines = (
-        saved(profile, name, folder) if folder else written(profile, name) for name in ("collapsed", "speedscope")
-    )
-    assert read_folded(folded) == expected_folded(*recording)
-    assert read_timelines(timelines, recording[-1]) == expected_timelines(*recording)
+    """Whether each format holds the recording; through a file where there is a folder for it."""
+    profile, session = profile_of(*recording), session_of(*recording)
+    for name in formats.FORMATS:
+        data = saved(profile, name, folder) if folder else written(profile, name)
+        oracle.check_format(name, data, session)
+    oracle.check_samples(profile, session)
+    oracle.check_functions(profile.functions(), session)
+    oracle.check_summary(list(report.lines(profile)), session)
 
 
 # --- the tests ----------------------------------------------------------------------------------------------
 
 
 def test_every_format_is_read_back():
-    assert set(formats.FORMATS) == {"collapsed", "speedscope"}
+    assert set(formats.FORMATS) == set(oracle.READERS) == {"collapsed", "speedscope"}
 
 
 @given(recording=recordings())

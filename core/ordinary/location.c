@@ -15,12 +15,14 @@ struct table_reader {
     const uint8_t *at, *end;
 };
 
-/* Little-endian groups of 6 bits; bit 6 says that another follows. False where the table ends inside one, or where it
- * is longer than any that CPython writes. */
+/* Little-endian groups of 6 bits; bit 6 says that another follows. False where the table or the entry ends inside one, or
+ * where it is longer than any that CPython writes. */
 static bool read_varint(struct table_reader *reader, uint32_t *value) {
     *value = 0;
     for (unsigned shift = 0; shift < 36 && reader->at < reader->end; shift += 6) {
         uint8_t byte = *reader->at++;
+        if (byte & 128)
+            return false; /* the next entry has begun */
         if (shift < 32)
             *value |= (uint32_t)(byte & 63) << shift;
         if (!(byte & 64))
