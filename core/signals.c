@@ -11,8 +11,8 @@
 _Atomic(const struct sigaction *) signals_former[NSIG];
 
 /* A former owner that kept our handler as *its* former owner calls back here, and would for ever. Such a call comes
- * deeper in the stack than the one before, and with the same context; any other follows a handler that was left by
- * longjmp. */
+ * deeper in the stack than the one before, and with the same context, or with one of its own where the owner sends the
+ * fault signal again to get past itself; any other follows a handler that was left by longjmp. */
 struct nesting {
     uintptr_t frame;
     const void *ucontext;
@@ -57,7 +57,8 @@ static void call_handler(const struct sigaction *owner, int signal, siginfo_t *i
 static bool call_nested(const struct sigaction *owner, int signal, siginfo_t *info, void *ucontext) {
     struct nesting outer = nesting;
     uintptr_t frame = (uintptr_t)__builtin_frame_address(0);
-    bool called_back = outer.depth > 0 && frame < outer.frame && ucontext == outer.ucontext;
+    bool sent_again = is_fault(signal) && info->si_code <= 0;
+    bool called_back = outer.depth > 0 && frame < outer.frame && (ucontext == outer.ucontext || sent_again);
     int depth = called_back ? outer.depth + 1 : 1;
     if (depth > DEEPEST_NESTING)
         return false;

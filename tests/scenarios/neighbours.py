@@ -141,12 +141,21 @@ def segfault():
         faulthandler.disable()
     spprof.start(interval_ms=1)
     work_in_threads(100)
-    if when == "after":
+    if when in ("after", "between"):
         faulthandler.enable()
+    if when == "between":  # two sessions: each is the other's former owner now
+        spprof.stop()
+        spprof.start(interval_ms=1)
     result(reached=True)
     if sys.argv[3] == "read":
-        ctypes.string_at(16)
+        thread = threading.Thread(target=segfault_here)  # faulthandler gives the first thread alone a stack of its own
+        thread.start()
+        thread.join()
     os.kill(os.getpid(), signal.SIGSEGV)
+
+
+def segfault_here():
+    ctypes.string_at(16)
 
 
 def profile_signal():

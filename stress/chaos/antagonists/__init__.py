@@ -48,6 +48,8 @@ def expect(condition, text):
 class Antagonist:
     # What it does to the whole process would make others' results wrong: not mixed with them.
     alone = False
+    # Others that it is not mixed with either, because the interpreter does not stand both.
+    apart = frozenset()
     # (file, name) of functions that may stand on top of any stack of the process.
     guests = frozenset()
 
@@ -72,7 +74,8 @@ def make(name, sessions):
 def drawn(dice):
     """A few that can be mixed."""
     mixable = [name for name in ANTAGONISTS if not make(name, None).alone]
-    return dice.sample(mixable, dice.randrange(3, 7))
+    chosen = dice.sample(mixable, dice.randrange(3, 7))
+    return [name for name in chosen if not make(name, None).apart.intersection(chosen)]
 
 
 def together(functions):
