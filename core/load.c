@@ -44,3 +44,8 @@ bool read_by_syscall(void *context, uintptr_t address, unsigned size, uint64_t *
     struct iovec from = {.iov_base = (void *)address, .iov_len = size}; // NOLINT: an address on purpose
     return syscall(SYS_process_vm_readv, getpid(), &to, 1UL, &from, 1UL, 0UL) == (long)size;
 }
+
+bool copy_by_syscall(const struct iovec *from, size_t count, void *to, size_t size) {
+    struct iovec whole = {.iov_base = to, .iov_len = size};
+    return syscall(SYS_process_vm_writev, getpid(), from, count, &whole, 1UL, 0UL) == (long)size;
+}

@@ -16,6 +16,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+struct iovec; /* sys/uio.h */
+
 /* Reads `size` (1, 4 or 8) bytes at `address` into the low bytes of *value. False where they cannot be read. */
 typedef bool read_function(void *context, uintptr_t address, unsigned size, uint64_t *value);
 
@@ -27,6 +29,13 @@ struct reader {
 
 /* A read_function (the context is not used): this process's own memory, by process_vm_readv. Changes errno. */
 bool read_by_syscall(void *context, uintptr_t address, unsigned size, uint64_t *value);
+
+/* Copies `count` (1 to COPY_PIECES) pieces of this process's own memory one after the other to `to`, which has room for
+ * the `size` bytes that they are together. False where any of it cannot be read. The kernel takes the lock of the address
+ * space before it copies and not between the pieces, so they are read within as short a time as guarded loads would take,
+ * unless a page has to be brought in. Changes errno. */
+bool copy_by_syscall(const struct iovec *from, size_t count, void *to, size_t size);
+#define COPY_PIECES 1024 /* the kernel's UIO_MAXIOV */
 
 /* To be called first by the handler of SIGSEGV and SIGBUS. True where the fault was a guarded load's: `ucontext` then
  * continues at its landing and the handler must return. */

@@ -5,6 +5,10 @@
  * that did not change was so at one moment, the one between the two looks. Only the innermost frame's instruction may
  * move on in between; the one of the second look counts. Besides, no code object may have died meanwhile.
  *
+ * A word can also change and change back. So the second look must be too quick for a thread to leave a stack, come to
+ * another and be back on the first: it takes some hundred nanoseconds, guarded or not. Where each load would be a system
+ * call, its words are copied by one call for COPY_PIECES / 3 frames.
+ *
  * No allocation, no lock; any ordinary thread may do it for any other, at most OBSERVE_ATTEMPTS walks long.
  */
 #ifndef SPPROF_OBSERVE_H

@@ -32,10 +32,10 @@ class TwoLooks:
 class Observed:
     """Stands for the core's library: observes the thread instead of walking it once."""
 
-    def __init__(self, harness):
+    def __init__(self, harness, room=ROOM):
         self.harness = harness
-        self.looks = (Look * ROOM)()
-        self.observer = Observer(ctypes.addressof(self.looks), ROOM, 0)
+        self.looks = (Look * room)()
+        self.observer = Observer(ctypes.addressof(self.looks), room, 0)
 
     def walk_thread(self, reference):
         return self.harness.observe_thread(ctypes.byref(self.observer), reference)
@@ -218,6 +218,123 @@ def test_state_that_is_not_known_is_not_tried_again(image, harness):
     observed = Observed(harness)
     assert image.walk(observed, state=0) == Verdict("no_thread_state")
     assert observed.observer.met[synthetic.REASONS.index("no_thread_state")] == 1
+
+
+# --- where each load is a system call ------------------------------------------------------------------------
+
+COPIED = 341  # frames whose words one call copies
+
+
+@pytest.fixture(scope="module")
+def announced(tmp_path_factory):
+    """The core, with a function in reach that is called before each of its system calls."""
+    made = synthetic.build(tmp_path_factory.mktemp("native"), "system_calls.c", "-shared", "-Wl,--wrap=syscall")
+    return ctypes.CDLL(str(made))
+
+
+class BySystemCalls:
+    """Observes through system calls; `before` is called with the address that each begins to read at."""
+
+    def __init__(self, announced, before=lambda address: None, room=ROOM):
+        self.copies = []  # of each call that copied: how many pieces
+
+        def read(address, pieces):
+            before(address)
+            if pieces > 1:
+                self.copies.append(pieces)
+
+        self.function = ctypes.CFUNCTYPE(None, ctypes.c_size_t, ctypes.c_uint64)(read)
+        ctypes.c_void_p.in_dll(announced, "before_read").value = synthetic.address_of(self.function)
+        self.observed = Observed(announced, room)
+        self.through = synthetic.address_of(announced.read_by_syscall)
+
+    def walk(self, image, **options):
+        return image.walk(self.observed, self.through, **options)
+
+    def met(self):
+        return dict((name, count) for name, count in zip(synthetic.REASONS, self.observed.observer.met) if count)
+
+
+def deep_image(depth):
+    image = Image("3.14t")
+    image.enter()
+    for _ in range(4):
+        image.chunk(1 << 16)
+        for _ in range(depth // 4):
+            image.call(image.code(), 1)
+    return image
+
+
+def test_stack_that_stands_still_is_captured_through_system_calls(by_syscall, announced, image):
+    calls = BySystemCalls(announced)
+    assert calls.walk(image) == image.whole()
+    assert calls.copies == [1 + 3 * len(image.chain)]
+
+
+def test_words_that_change_and_change_back_are_never_one_stack(by_syscall, announced, image):
+    """The thread goes to and fro between two stacks. Who reads word by word finds at every look an inner frame of the one
+    above an outer frame of the other."""
+    outer, inner = image.suspended[0], image.suspended[2]
+    words = [image.at("frame.instr_ptr", frame) for frame in (inner, outer)]
+    stacks = [[synthetic.get_word(word) ^ other for word in words] for other in (0, 4)]
+
+    def stand_on(stack):
+        for word, value in zip(words, stack, strict=True):
+            synthetic.put_word(word, value)
+
+    def go_to_and_fro(address):
+        if address in words:
+            stand_on(stacks[words.index(address)])
+
+    verdict = BySystemCalls(announced, go_to_and_fro).walk(image)
+    possible = [Verdict("torn")]
+    for stack in stacks:
+        stand_on(stack)
+        possible.append(image.walk(announced))
+    assert possible[1] != possible[2] and {each.reason for each in possible[1:]} == {"captured"}
+    assert verdict in possible
+
+
+def test_copies_of_a_deep_stack_are_compared_to_its_end(by_syscall, announced):
+    image = deep_image(1000)
+    room = 2 * 1000 + 3
+    calls = BySystemCalls(announced, room=room)
+    assert calls.walk(image) == image.whole()
+    assert calls.copies == [1 + 3 * COPIED, 1 + 3 * COPIED, 1 + 3 * (len(image.chain) - 2 * COPIED)]
+    for frame in (image.chain[0], image.chain[1], image.chain[500]):
+        field, changes = image.at("frame.executable", frame), []
+
+        def change_once(address, field=field, changes=changes):
+            if address == image.at("thread.current_frame", image.state):
+                changes.append(address)
+                if len(changes) == 2:  # the second look begins
+                    synthetic.put_word(field, synthetic.get_word(field) ^ 1 << 8)
+
+        calls = BySystemCalls(announced, change_once, room)
+        before = synthetic.get_word(field)
+        calls.walk(image)
+        assert calls.met()["torn"] == 1, frame
+        synthetic.put_word(field, before)
+
+
+def test_page_that_goes_before_its_words_are_copied(by_syscall, announced):
+    image = spread_image("3.14t")
+    begun, pages = [], []
+    lost = image.at("frame.executable", image.chain[1])
+
+    def lose(address):
+        if address == image.at("thread.current_frame", image.state):
+            begun.append(address)
+            if len(begun) == 2:
+                pages.append(synthetic.bad_page(lost, "protected"))
+                pages[0].__enter__()
+
+    calls = BySystemCalls(announced, lose)
+    try:
+        assert calls.walk(image) == Verdict("fault")
+        assert calls.met() == {"fault": ATTEMPTS}
+    finally:
+        pages[0].__exit__(None, None, None)
 
 
 # --- what a second look may meet --------------------------------------------------------------------------

@@ -204,6 +204,8 @@ static bool system_call_due(long number) {
         return true;
     case SYS_process_vm_readv:
         return fault_due(CALL_process_vm_readv);
+    case SYS_process_vm_writev:
+        return fault_due(CALL_process_vm_writev);
     case SYS_tgkill:
     case SYS_gettid:
         return false;
@@ -223,6 +225,7 @@ static int arguments_of(long number) {
     case SYS_timer_settime:
         return 4;
     case SYS_process_vm_readv:
+    case SYS_process_vm_writev:
         return 6;
     default:
         return 3;
