@@ -252,7 +252,8 @@ class BySystemCalls:
         return image.walk(self.observed, self.through, **options)
 
     def met(self):
-        return dict((name, count) for name, count in zip(synthetic.REASONS, self.observed.observer.met) if count)
+        met = self.observed.observer.met
+        return {name: count for name, count in zip(synthetic.REASONS, met, strict=True) if count}
 
 
 def deep_image(depth):

@@ -35,7 +35,7 @@ def main():
     first = held.counted()
     while True:
         troupe.sessions.mode = troupe.mode = dice.choice(("cpu", "wall"))
-        cast, witness, acts = drawn(dice), dice.choice(WITNESSES), acts + 1
+        cast, witness, acts = drawn(dice, lasting=True), dice.choice(WITNESSES), acts + 1
         print(f"act {acts}, {troupe.mode}: {witness} with {', '.join(cast)}", file=sys.stderr, flush=True)
         troupe.act(cast, witness, dice, 0.5 + 2 * dice.random())
         now = held.settled(first)

@@ -48,6 +48,8 @@ def expect(condition, text):
 class Antagonist:
     # What it does to the whole process would make others' results wrong: not mixed with them.
     alone = False
+    # Makes CPython itself take more and more memory, sampled or not: not for long runs, whose memory is watched.
+    grows = False
     # Others that it is not mixed with either, because the interpreter does not stand both.
     apart = frozenset()
     # (file, name) of functions that may stand on top of any stack of the process.
@@ -71,9 +73,10 @@ def make(name, sessions):
     return getattr(importlib.import_module(f"antagonists.{module}"), kind)(sessions)
 
 
-def drawn(dice):
-    """A few that can be mixed."""
-    mixable = [name for name in ANTAGONISTS if not make(name, None).alone]
+def drawn(dice, lasting=False):
+    """A few that can be mixed; `lasting`: for a run whose memory is watched."""
+    known = {name: make(name, None) for name in ANTAGONISTS}
+    mixable = [name for name, one in known.items() if not one.alone and not (lasting and one.grows)]
     chosen = dice.sample(mixable, dice.randrange(3, 7))
     return [name for name in chosen if not make(name, None).apart.intersection(chosen)]
 

@@ -11,6 +11,9 @@ TEXT = "assert sum(number * number for number in range(1000)) == 332833500"
 
 
 class Subinterpreters(Antagonist):
+    # 3.14.7 keeps about a hundred KiB of each that was destroyed, with no profiler in the process.
+    grows = True
+
     def round(self, dice):
         made = [_interpreters.create() for _ in range(dice.randrange(1, 3))]
         try:
