@@ -11,11 +11,10 @@ from hypothesis import strategies as st
 from synthetic import libc, put_word
 
 from model.layout import LAYOUTS
-from model.walker import Subject, walk
+from model.walker import USER_HIGH, Subject, walk
 
 PAGE = 4096
 WORD = (1 << 64) - 1
-USER_HIGH = 1 << 47
 BASE = 0x2000_0000_0000  # nothing of a process is there unless it asks for it
 CHUNKS, STACK, EXTENT = 4 << 20, 8 << 20, 9 << 20  # of an image, from its base; the heap is first
 CHUNK_ROOM = 16 * PAGE

@@ -1,4 +1,4 @@
-"""The profiles of Hypothesis: three fixed ones, and a clear word about any other."""
+"""The profiles of Hypothesis: four fixed ones, and a clear word about any other."""
 
 import os
 import subprocess
@@ -21,7 +21,7 @@ def collect(profile):
 def test_unknown_profile_is_one_clear_line():
     status, said = collect("fast")
     assert status == pytest.ExitCode.USAGE_ERROR
-    assert said.strip() == "ERROR: HYPOTHESIS_PROFILE is 'fast'; it must be one of dev, ci, long (unset: ci)"
+    assert said.strip() == "ERROR: HYPOTHESIS_PROFILE is 'fast'; it must be one of dev, emulated, ci, long (unset: ci)"
 
 
 @pytest.mark.parametrize("name", ["", *profiles.PROFILES])
@@ -29,10 +29,10 @@ def test_known_profile_is_taken(name):
     assert collect(name)[0] == 0
 
 
-def test_only_ci_repeats_its_examples_and_time_never_decides():
+def test_which_repeat_their_examples_and_time_never_decides():
     profiles.load()
     for name, profile in profiles.PROFILES.items():
         loaded = settings.get_profile(name)
         assert (loaded.deadline, loaded.print_blob) == (None, True)
-        assert loaded.derandomize == profile.repeats == (name == "ci")
+        assert loaded.derandomize == profile.repeats == (name in ("emulated", "ci"))
         assert loaded.max_examples == profile.examples

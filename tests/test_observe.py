@@ -223,6 +223,7 @@ def test_state_that_is_not_known_is_not_tried_again(image, harness):
 # --- where each load is a system call ------------------------------------------------------------------------
 
 COPIED = 341  # frames whose words one call copies
+TIMES = 3  # that they are copied and compared
 
 
 @pytest.fixture(scope="module")
@@ -269,7 +270,23 @@ def deep_image(depth):
 def test_stack_that_stands_still_is_captured_through_system_calls(by_syscall, announced, image):
     calls = BySystemCalls(announced)
     assert calls.walk(image) == image.whole()
-    assert calls.copies == [1 + 3 * len(image.chain)]
+    assert calls.copies == [1 + 3 * len(image.chain)] * TIMES
+
+
+@pytest.mark.parametrize("time", range(TIMES))
+def test_each_copy_is_compared(by_syscall, announced, image, time):
+    """A stack that changed before the first copy, the second, the last: the attempt is torn, and the next one finds it."""
+    looks = []
+
+    def pop_once(address):
+        if address == image.at("thread.current_frame", image.state):
+            looks.append(address)
+            if len(looks) == 2 + time:
+                image.set_current(image.suspended[-1])
+
+    calls = BySystemCalls(announced, pop_once)
+    assert calls.walk(image) == Verdict("captured", image.whole().frames[1:])
+    assert calls.met() == {"torn": 1, "captured": 1}
 
 
 def test_words_that_change_and_change_back_are_never_one_stack(by_syscall, announced, image):
@@ -301,7 +318,7 @@ def test_copies_of_a_deep_stack_are_compared_to_its_end(by_syscall, announced):
     room = 2 * 1000 + 3
     calls = BySystemCalls(announced, room=room)
     assert calls.walk(image) == image.whole()
-    assert calls.copies == [1 + 3 * COPIED, 1 + 3 * COPIED, 1 + 3 * (len(image.chain) - 2 * COPIED)]
+    assert calls.copies == [1 + 3 * COPIED, 1 + 3 * COPIED, 1 + 3 * (len(image.chain) - 2 * COPIED)] * TIMES
     for frame in (image.chain[0], image.chain[1], image.chain[500]):
         field, changes = image.at("frame.executable", frame), []
 
