@@ -8,7 +8,7 @@ FILE = "<churn>"
 
 
 class Compiled(Antagonist):
-    # 3.13.15 without the GIL keeps about 5 MiB a second of this, with no profiler in the process.
+    # 3.13.15 without the GIL keeps most of this for ever, with no profiler in the process.
     grows = sys.version_info < (3, 14)
 
     def round(self, dice):
