@@ -6,6 +6,7 @@ Builds here are of a fake release whose configure takes a second, pinned in a ta
 import hashlib
 import io
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -22,6 +23,7 @@ NAME, VERSION = "9.9t", "9.9.1"
 # Notes each build, so that a test can count them; the sleep is what an interrupt arrives in.
 CONFIGURE = """#!/bin/sh
 echo configured >> "$FAKE_NOTES"
+printf '%s\\n' 'gcc -c one.c' 'clang -O2 -c two.c' 'cross-gcc --sysroot=x -c three.c' 'gcc -shared one.o' 'ar -c x.a'
 sleep "${FAKE_SECONDS:-1}" || exit 1
 for argument; do case $argument in --prefix=*) prefix=${argument#--prefix=} ;; esac; done
 printf 'all:\\n\\ttrue\\ninstall:\\n\\tmkdir -p $(DESTDIR)%s/bin\\n' "$prefix" > Makefile
@@ -163,6 +165,7 @@ def test_existing_provides_nothing(fake):
 def test_builds_once_and_then_finds_it(fake):
     status, stdout, stderr = fake.run(NAME)
     assert status == 0, stderr
+    assert re.search(rf"building {NAME}: ended after 3 files, \d+ s$", last_line(stderr)), stderr
     assert subprocess.check_output([stdout.strip()], text=True) == "whole\n"
     assert fake.run(NAME)[:2] == (0, stdout)
     assert fake.run("--existing", NAME) == (0, stdout, "")

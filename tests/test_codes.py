@@ -2,7 +2,7 @@
 
 import ctypes
 import sys
-from ctypes import c_bool, c_int32, c_uint64, c_void_p
+from ctypes import c_bool, c_int32, c_size_t, c_uint64, c_void_p
 
 import pytest
 import support
@@ -11,7 +11,10 @@ from hypothesis import strategies as st
 
 sys.path.insert(0, str(support.ROOT / "fuzz"))
 
+import resolve
 from resolve import NAME, Names, owned
+
+held = support.module_of(support.ROOT / "stress" / "chaos" / "held.py")
 
 DIE = ctypes.CFUNCTYPE(c_uint64, c_void_p)
 
@@ -245,6 +248,44 @@ def test_freeing_names(harness):
     assert bytes(names) == bytes(ctypes.sizeof(Names))
     harness.code_names_free(ctypes.byref(names))
     harness.codes_free(c_void_p(None))
+
+
+def test_pages_that_grow_keep_what_they_held(harness):
+    harness.pages_grow.restype = c_void_p
+    harness.pages_grow.argtypes = [c_void_p, c_size_t, c_size_t]
+    harness.pages_free.argtypes = [c_void_p, c_size_t]
+    held_before = bytes(range(256)) * 20
+    memory = harness.pages_grow(None, 0, len(held_before))
+    assert ctypes.string_at(memory, len(held_before)) == bytes(len(held_before))
+    ctypes.memmove(memory, held_before, len(held_before))
+    grown = harness.pages_grow(memory, len(held_before), 3 * len(held_before))
+    assert ctypes.string_at(grown, 3 * len(held_before)) == held_before + bytes(2 * len(held_before))
+    assert harness.pages_grow(grown, 3 * len(held_before), 1 << 62) is None
+    assert ctypes.string_at(grown, len(held_before)) == held_before
+    harness.pages_free(grown, 3 * len(held_before))
+    harness.pages_free(None, 0)
+
+
+def test_what_is_recorded_is_not_in_the_heap(harness):
+    """A hundred thousand objects, nodes and samples. In the C library's heaps they would stay with the process."""
+    library = resolve.load(harness._name)
+    codes = library.codes_new()
+    profile = library.profile_new(codes)
+    before = held.memory()
+    frame = resolve.Frame()
+    sample = resolve.Sample(weight=1, depth=1, frames=ctypes.pointer(frame))
+    for number in range(100_000):
+        frame.code = HERE + 16 * number
+        library.profile_add(profile, sample)
+    assert (library.codes_count(codes), profile[0].node_count, profile[0].sample_count) == (100_000,) * 3
+    assert not profile[0].out_of_memory
+    recorded = held.memory()
+    assert recorded["heap"] - before["heap"] < 1 << 20
+    library.profile_free(profile)
+    library.codes_free(codes)
+    freed = held.memory()
+    assert recorded["process"] - freed["process"] > 8 << 20
+    assert freed["process"] - before["process"] < 4 << 20
 
 
 ADDRESS = st.sampled_from([HERE, THERE, HERE + 16, HERE + (4096 << 4)])

@@ -3,6 +3,8 @@
 #include <pthread.h>
 #include <stdlib.h>
 
+#include "pages.h"
+
 #define NONE (-1)
 #define ALIVE UINT64_MAX
 
@@ -31,7 +33,7 @@ static bool make_room(void **array, int32_t count, int32_t *room, size_t size) {
     if (count < *room)
         return true;
     int32_t wanted = *room ? *room * 2 : 256;
-    void *grown = wanted > 0 ? realloc(*array, (size_t)wanted * size) : NULL;
+    void *grown = wanted > 0 ? pages_grow(*array, (size_t)*room * size, (size_t)wanted * size) : NULL;
     if (grown == NULL)
         return false;
     *array = grown;
@@ -62,7 +64,7 @@ struct codes *codes_new(void) {
     if (codes == NULL)
         return NULL;
     codes->bucket_count = 4096;
-    codes->buckets = malloc((size_t)codes->bucket_count * sizeof *codes->buckets);
+    codes->buckets = pages_grow(NULL, 0, (size_t)codes->bucket_count * sizeof *codes->buckets);
     if (codes->buckets == NULL) {
         free(codes);
         return NULL;
@@ -86,9 +88,9 @@ void codes_free(struct codes *codes) {
         return;
     for (int32_t i = 0; i < codes->count; i++)
         code_names_free(&codes->entries[i].names);
-    free(codes->entries);
-    free(codes->buckets);
-    free(codes->waiting);
+    pages_free(codes->entries, (size_t)codes->room * sizeof *codes->entries);
+    pages_free(codes->buckets, (size_t)codes->bucket_count * sizeof *codes->buckets);
+    pages_free(codes->waiting, (size_t)codes->waiting_room * sizeof *codes->waiting);
     pthread_mutex_destroy(&codes->lock);
     free(codes);
 }
@@ -98,9 +100,10 @@ static void grow_buckets(struct codes *codes) {
     if (codes->count < codes->bucket_count || codes->bucket_count > INT32_MAX / 2)
         return;
     int32_t count = codes->bucket_count * 2;
-    int32_t *buckets = realloc(codes->buckets, (size_t)count * sizeof *buckets);
+    int32_t *buckets = pages_grow(NULL, 0, (size_t)count * sizeof *buckets);
     if (buckets == NULL)
         return;
+    pages_free(codes->buckets, (size_t)codes->bucket_count * sizeof *buckets);
     codes->buckets = buckets;
     codes->bucket_count = count;
     for (int32_t i = 0; i < count; i++)

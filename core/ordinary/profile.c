@@ -2,6 +2,8 @@
 
 #include <stdlib.h>
 
+#include "pages.h"
+
 #define INDEX_FIRST (1 << 12)
 
 struct profile *profile_new(struct codes *codes) {
@@ -10,7 +12,7 @@ struct profile *profile_new(struct codes *codes) {
         return NULL;
     profile->codes = codes;
     profile->index_size = INDEX_FIRST;
-    profile->index = calloc((size_t)profile->index_size, sizeof *profile->index);
+    profile->index = pages_grow(NULL, 0, (size_t)profile->index_size * sizeof *profile->index);
     if (profile->index == NULL) {
         free(profile);
         return NULL;
@@ -21,9 +23,9 @@ struct profile *profile_new(struct codes *codes) {
 void profile_free(struct profile *profile) {
     if (profile == NULL)
         return;
-    free(profile->nodes);
-    free(profile->samples);
-    free(profile->index);
+    pages_free(profile->nodes, (size_t)profile->node_room * sizeof *profile->nodes);
+    pages_free(profile->samples, (size_t)profile->sample_room * sizeof *profile->samples);
+    pages_free(profile->index, (size_t)profile->index_size * sizeof *profile->index);
     free(profile);
 }
 
@@ -49,10 +51,10 @@ static bool grow_index(struct profile *profile) {
     if (profile->index_size > INT32_MAX / 2)
         return false;
     int32_t size = profile->index_size * 2;
-    int32_t *index = calloc((size_t)size, sizeof *index);
+    int32_t *index = pages_grow(NULL, 0, (size_t)size * sizeof *index);
     if (index == NULL)
         return false;
-    free(profile->index);
+    pages_free(profile->index, (size_t)profile->index_size * sizeof *index);
     profile->index = index;
     profile->index_size = size;
     for (int32_t i = 0; i < profile->node_count; i++)
@@ -68,7 +70,8 @@ static int32_t add_node(struct profile *profile, struct profile_node node) {
         return -1;
     if (profile->node_count == profile->node_room) {
         int32_t room = profile->node_room ? profile->node_room * 2 : 1024;
-        struct profile_node *nodes = realloc(profile->nodes, (size_t)room * sizeof *nodes);
+        size_t before = (size_t)profile->node_room * sizeof *profile->nodes;
+        struct profile_node *nodes = pages_grow(profile->nodes, before, (size_t)room * sizeof *nodes);
         if (nodes == NULL)
             return -1;
         profile->nodes = nodes;
@@ -101,7 +104,8 @@ static bool add_sample(struct profile *profile, const struct spprof_sample *samp
         return false;
     if (profile->sample_count == profile->sample_room) {
         int64_t room = profile->sample_room ? profile->sample_room * 2 : 1024;
-        struct profile_sample *samples = realloc(profile->samples, (size_t)room * sizeof *samples);
+        size_t before = (size_t)profile->sample_room * sizeof *profile->samples;
+        struct profile_sample *samples = pages_grow(profile->samples, before, (size_t)room * sizeof *samples);
         if (samples == NULL)
             return false;
         profile->samples = samples;
