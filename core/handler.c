@@ -56,11 +56,23 @@ static enum spprof_reason take_sample(struct slot *slot, uint32_t weight, uintpt
     return outcome == SPPROF_CAPTURED ? handler_record(slot, &walk, generation, weight) : outcome;
 }
 
-void handler_tick(struct slot *slot, uint32_t weight, uintptr_t stack_low, struct reader reader) {
-    counters_begin(&slot->counters, weight);
+static void look(struct slot *slot, uint32_t weight, uintptr_t stack_low, struct reader reader) {
     if (reader.through != NULL)
         counters_unguarded(&slot->counters, weight);
     counters_end(&slot->counters, weight, take_sample(slot, weight, stack_low, reader));
+}
+
+void handler_tick(struct slot *slot, uint32_t weight, uintptr_t stack_low, struct reader reader) {
+    int64_t began = clock_cpu_time(slot->tid);
+    counters_begin(&slot->counters, weight);
+    if (began >= 0 && began < slot->rest_until) {
+        counters_end(&slot->counters, weight, SPPROF_THROTTLED);
+        return;
+    }
+    look(slot, weight, stack_low, reader);
+    int64_t took = clock_cpu_time(slot->tid) - began;
+    if (began >= 0 && took >= sampler.long_look)
+        slot->rest_until = began + (1 + RESTS) * took;
 }
 
 struct reader handler_choose_reader(const sigset_t *blocked) {

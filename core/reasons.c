@@ -17,6 +17,7 @@ const char *spprof_reason_name(enum spprof_reason reason) {
         [SPPROF_NO_THREAD_STATE] = "no_thread_state",
         [SPPROF_RING_FULL] = "ring_full",
         [SPPROF_BUSY] = "busy",
+        [SPPROF_THROTTLED] = "throttled",
     };
     return (unsigned)reason < SPPROF_REASONS ? names[reason] : NULL;
 }

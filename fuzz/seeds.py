@@ -140,7 +140,7 @@ def ring_seeds():
 ) = range(15)  # fmt: skip
 NORMAL, EMPTY, DETACHED, UNBOUND, STRAY_ENTRY, UNREADABLE = (kind << 3 for kind in range(6))
 CPU, WALL, SINK = 0, 1, 2  # how a session is started
-OVERRUN, BLOCKED, HELD = 3 << 3, 0x20, 0x40  # how a tick arrives
+OVERRUN, BLOCKED, HELD, SLOW = 3 << 3, 0x20, 0x40, 0x80  # how a tick arrives, and that its look takes long
 
 
 def session(*operations):
@@ -172,6 +172,16 @@ def session_seeds():
     yield "no_thread_state", session((START, CPU), (LOOK, 0), (BIRTH, 1), (PASS, 1 | 24), (LOOK, 3), (STOP, 0))
     yield "no_thread_state-late", session(*whole[:3], (TICK, 1 | HELD), (DEATH, 1), (LOOK, 0), (LATE, 0), (STOP, 0))
     yield "ring_full", session((START, CPU), *((TICK, 0),) * 60, (DRAIN, 0), (TICK, 0), (STOP, 0))
+    ticks = (
+        (TICK, SLOW),
+        (TICK, OVERRUN),
+        (PASS, 16),
+        (TICK, 0),
+        (TICK, SLOW | OVERRUN | BLOCKED),
+        (PASS, 8),
+        (TICK, 0),
+    )
+    yield "throttled", session((START, CPU), *ticks, (STOP, 0), (START, CPU), (TICK, 0), (STOP, 0))
     yield "busy", session((START, CPU), (TICK, HELD), (STOP, 0), (LATE, 0))
 
 

@@ -43,12 +43,14 @@ static struct fake_thread *thread_of_clock(clockid_t clock) {
 int kernel_clock(clockid_t clock, struct timespec *time) {
     uint64_t value = now;
     if (clock != CLOCK_MONOTONIC) {
-        const struct fake_thread *thread = thread_of_clock(clock);
+        struct fake_thread *thread = thread_of_clock(clock);
         if (thread == NULL) {
             errno = EINVAL;
             return -1;
         }
         value = (uint64_t)thread->used;
+        thread->used += thread->busy;
+        thread->busy = 0;
     }
     *time = (struct timespec){.tv_sec = (time_t)(value / 1000000000), .tv_nsec = (long)(value % 1000000000)};
     return 0;

@@ -23,6 +23,7 @@ struct fake_thread {
     pid_t tid;
     bool alive;
     int64_t used; /* CPU time, nanoseconds */
+    int64_t busy; /* what it uses once that clock was read the next time */
 };
 
 #define FAKE_THREADS 8

@@ -11,7 +11,7 @@ RESULTS = ROOT / "build" / "results"
 
 REASONS = (
     "captured", "bounds", "alignment", "type", "owner", "progress", "cycle", "fault", "code_range", "torn",
-    "incomplete", "detached", "no_thread_state", "ring_full", "busy",
+    "incomplete", "detached", "no_thread_state", "ring_full", "busy", "throttled",
 )  # fmt: skip
 
 SUFFIXES = {"c": "c", "python": "py"}
@@ -127,7 +127,7 @@ TARGETS = {
                 "    if (error != 0) {\n        return error;",
                 "a timer that cannot be set running is not deleted",
             ),
-            reasons=("captured", "bounds", "fault", "detached", "no_thread_state", "ring_full", "busy"),
+            reasons=("captured", "bounds", "fault", "detached", "no_thread_state", "ring_full", "busy", "throttled"),
             harness=("session_kernel.c", *(f"../stress/faults/{name}.c" for name in ("faults", "shim", "interpreter"))),
             core_flags=renames(),
         ),

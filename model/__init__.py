@@ -23,4 +23,5 @@ OUTCOMES = (
     "no_thread_state",
     "ring_full",
     "busy",
+    "throttled",
 )

@@ -24,7 +24,7 @@ import shlex
 import signal
 import subprocess
 import weakref
-from ctypes import c_bool, c_int, c_int32, c_size_t, c_ubyte, c_uint, c_uint32, c_uint64, c_void_p
+from ctypes import c_bool, c_int, c_int32, c_int64, c_size_t, c_ubyte, c_uint, c_uint32, c_uint64, c_void_p
 from dataclasses import dataclass
 
 import support
@@ -35,7 +35,7 @@ MEGABYTE = 1 << 20
 
 REASONS = (
     "captured", "bounds", "alignment", "type", "owner", "progress", "cycle", "fault", "code_range", "torn",
-    "incomplete", "detached", "no_thread_state", "ring_full", "busy",
+    "incomplete", "detached", "no_thread_state", "ring_full", "busy", "throttled",
 )  # fmt: skip
 DETACHED, TRUNCATED = 1, 2  # flags of a sample
 
@@ -184,6 +184,7 @@ class Slot(ctypes.Structure):
         ("tid", c_int32),
         ("thread_id", c_size_t),
         ("scratch", c_void_p),
+        ("rest_until", c_int64),
         ("stack_low", c_size_t),
         ("stack_high", c_size_t),
         ("thread_state", c_size_t),
@@ -204,6 +205,7 @@ class Sampler(ctypes.Structure):
         ("layout", Layout),
         ("code_type", c_size_t),
         ("max_depth", c_uint32),
+        ("long_look", c_int64),
         ("main_stack_high", c_size_t),
         ("entry_instr_ptr", c_size_t),
         ("slots", c_void_p * SLOTS_MAX),

@@ -46,6 +46,15 @@ def test_reads_are_safe_while_another_owns_the_fault_signals(freethreaded):
     assert found["stats"]["dropped"]["fault"] == 0, "a load through the system call failed"
 
 
+@pytest.mark.skipif(bool(support.EMULATOR), reason="there is no process_vm_readv here: QEMU's user mode has none")
+def test_a_program_goes_on_where_each_look_takes_longer_than_the_interval(freethreaded):
+    found = scene(freethreaded, "deep_stack")
+    assert found["ended"] == [True]
+    assert found["deep"] > 0
+    assert found["stats"]["unguarded_ticks"] > 0
+    assert found["stats"]["dropped"]["throttled"] > 0, "looks took no longer than the interval: nothing was tested"
+
+
 def test_an_alternate_signal_stack_is_used_and_survives(freethreaded):
     found = scene(freethreaded, "alternate_stack")
     assert found["used"] == [True], "the handler did not run on the thread's alternate stack"

@@ -19,6 +19,8 @@ ERRNO_MARK = 1234  # ticks.c sets it before each signal
 SI_TIMER, SI_USER = -2, 0
 RED_ZONE = 128 if platform.machine() == "x86_64" else 0  # bytes below the stack pointer that belong to a function
 COOKIE = 0xC0FF_EE11
+LONG = 250_000  # nanoseconds of CPU time that make a look a long one
+MS = 1_000_000
 
 # --- what the handler's objects call ------------------------------------------------------------------
 
@@ -144,6 +146,7 @@ class Rig:
         self.sampler.layout = self.image.layout
         self.sampler.code_type = self.image.code_type
         self.sampler.max_depth = max_depth
+        self.sampler.long_look = LONG
         self.sampler.main_stack_high = 1 << 46
         self.sampler.slots[3] = ctypes.addressof(self.slot)
         self.sampler.active = True
@@ -230,6 +233,51 @@ def test_ring_that_is_full(rig):
     assert 0 < fits < 8
     assert rig.stats.outcomes == {"captured": fits, "ring_full": 8 - fits}
     assert [rig.pop() is not None for _ in range(fits + 1)] == [True] * fits + [False]
+
+
+def tick_at(rig, began, ended, **arguments):
+    """A tick whose look begins and ends at these readings of the thread's CPU clock; returns its outcome."""
+    before = rig.stats.outcomes
+    (ctypes.c_int64 * 2).in_dll(rig.library, "cpu_times")[:] = began, ended
+    left = ctypes.c_uint.in_dll(rig.library, "cpu_times_left")
+    left.value = 2
+    assert rig.tick(**arguments) == ERRNO_MARK
+    left.value = 0
+    rig.pop()
+    after = rig.stats.outcomes
+    return {name: count - before.get(name, 0) for name, count in after.items() if count != before.get(name)}
+
+
+def test_thread_runs_three_times_as_long_as_a_long_look_took(rig):
+    rig.stack_up()
+    assert tick_at(rig, 2 * MS, 2 * MS + LONG) == {"captured": 1}
+    assert tick_at(rig, 2 * MS + LONG, 9 * MS, overrun=6) == {"throttled": 7}
+    assert tick_at(rig, 2 * MS + 4 * LONG - 1, 9 * MS) == {"throttled": 1}
+    assert tick_at(rig, 2 * MS + 4 * LONG, 2 * MS + 4 * LONG) == {"captured": 1}
+    assert tick_at(rig, 4 * MS, 6 * MS) == {"captured": 1}
+    assert tick_at(rig, 12 * MS - 1, 0) == {"throttled": 1}
+    assert tick_at(rig, 12 * MS, 12 * MS) == {"captured": 1}
+    assert rig.stats.handler_runs == 7
+
+
+def test_short_looks_follow_each_other(rig):
+    rig.stack_up()
+    for _ in range(3):
+        assert tick_at(rig, 2 * MS, 2 * MS + LONG - 1) == {"captured": 1}
+
+
+def test_unguarded_ticks_are_those_that_looked(rig):
+    rig.stack_up()
+    tick_at(rig, 2 * MS, 3 * MS, blocked=signal.SIGSEGV)
+    tick_at(rig, 3 * MS, 3 * MS, blocked=signal.SIGSEGV)
+    assert (rig.stats.unguarded_ticks, rig.stats.outcomes) == (1, {"captured": 1, "throttled": 1})
+
+
+@pytest.mark.parametrize("clock", [(-22, -22), (-22, 5 * MS), (MS, -22)])
+def test_thread_whose_clock_cannot_be_read_is_looked_at(rig, clock):
+    rig.stack_up()
+    assert [tick_at(rig, *clock) for _ in range(3)] == [{"captured": 1}] * 3
+    assert tick_at(rig, MS, MS) == {"captured": 1}
 
 
 def test_thread_that_no_state_is_known_of(rig):

@@ -603,3 +603,17 @@ def test_core_and_model_agree(harness, former_owner):
         "fork active", "fork idle",
     }  # fmt: skip
     must_reach(wanted, reached)
+
+
+def test_a_session_says_what_a_long_look_is_and_lets_nobody_rest_yet(harness, former_owner):
+    """A quarter of the interval and at least 0.25 ms; what the slot's former thread had to rest is not the next one's."""
+    world = World(harness)
+    thread = world.birth()
+    for interval, long_look in ((1_000_000_000, 250_000_000), (1_000_004, 250_001), (100_000, 250_000)):
+        assert world.start(session.Config(interval), thread) == session.OK
+        (slot,) = (slot for slot in world.slots() if slot.tid == thread.tid)
+        assert (world.sampler.long_look, slot.rest_until) == (long_look, 0)
+        slot.rest_until = 1 << 62
+        assert world.stop() == session.OK
+    thread.worker.end()
+    world.close()

@@ -449,6 +449,7 @@ static void keep_config(const struct spprof_config *config) {
     session.config = *config;
     sampler.code_type = (uintptr_t)config->code_type;
     sampler.max_depth = config->max_depth;
+    sampler.long_look = long_look_of(config->interval);
     sampler.main_stack_high = stack_initial_high();
     stack_note_caller();
     sampler.entry_instr_ptr = find_entry_instr_ptr();

@@ -187,6 +187,7 @@ static int admit(uintptr_t state, int32_t tid, uintptr_t thread_id, uint64_t sca
     slot->thread = thread;
     slot->tid = tid;
     slot->thread_id = thread_id;
+    slot->rest_until = 0;
     atomic_write(state_update, &slot->thread_state, state);
     /* A timer's signals come after the timer was made, as the kernel has it. So that the language has it too, the
      * generation that they will be compared with is stored again. */

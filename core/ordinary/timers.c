@@ -7,9 +7,7 @@
 #include <time.h>
 #include <unistd.h>
 
-/* The kernel's name for a thread's CPU clock (include/linux/posix-timers_types.h): the inverted id, CPUCLOCK_SCHED (2)
- * and the per-thread bit (4). */
-static clockid_t cpu_clock_of(pid_t tid) { return (clockid_t)(~(unsigned)tid << 3 | 2 | 4); }
+#include "clock.h"
 
 static struct timespec to_timespec(uint64_t nanoseconds) {
     return (struct timespec){.tv_sec = (time_t)(nanoseconds / 1000000000u),
@@ -21,7 +19,7 @@ int timers_open(pid_t tid, uint64_t value) {
     event.sigev_value.sival_ptr = (void *)(uintptr_t)value;
     event._sigev_un._tid = tid; /* glibc before 2.38 has no sigev_notify_thread_id */
     int timer;
-    if (syscall(SYS_timer_create, cpu_clock_of(tid), &event, &timer) != 0)
+    if (syscall(SYS_timer_create, clock_of_thread(tid), &event, &timer) != 0)
         return -errno;
     return timer;
 }
@@ -36,9 +34,4 @@ void timers_close(int timer) {
         syscall(SYS_timer_delete, timer);
 }
 
-int64_t timers_cpu_time(pid_t tid) {
-    struct timespec used;
-    if (clock_gettime(cpu_clock_of(tid), &used) != 0)
-        return -errno;
-    return (int64_t)used.tv_sec * 1000000000 + used.tv_nsec;
-}
+int64_t timers_cpu_time(pid_t tid) { return clock_cpu_time(tid); }

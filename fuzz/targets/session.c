@@ -34,6 +34,7 @@ const size_t fuzz_largest = 512;
 #define TENANCIES 64        /* of a session; after so many nobody looks for threads */
 #define WARM_TENANCIES 80
 #define QUEUE (RING_WORDS / RECORD_HEAD_WORDS)
+#define LONG_LOOK ((int64_t)INTERVAL / 4) /* it is followed by three times as much CPU time without a look */
 #define HELD 4
 
 enum operation {
@@ -129,7 +130,8 @@ struct shown {
 static struct tenancy {
     int thread;
     pid_t tid;
-    uint32_t words; /* of its ring */
+    uint32_t words;     /* of its ring */
+    int64_t rest_until; /* by its thread's CPU clock */
     struct shown queue[QUEUE];
     uint32_t first, count;
 } tenancies[WARM_TENANCIES + THREADS];
@@ -164,6 +166,7 @@ static void admit(int thread) {
     tenancy->thread = thread;
     tenancy->tid = tid_of(thread);
     tenancy->words = tenancy->first = tenancy->count = 0;
+    tenancy->rest_until = 0;
 }
 
 static bool is_bound(int thread) { return threads[thread].listed && threads[thread].kind != UNBOUND; }
@@ -210,7 +213,7 @@ static enum spprof_reason outcome_of(int thread) {
     return outcomes[kind];
 }
 
-static void count_tick(int thread, uint32_t weight, bool unguarded) {
+static void count_look(int thread, uint32_t weight, bool unguarded) {
     enum spprof_reason outcome = outcome_of(thread);
     enum kind kind = threads[thread].kind;
     model.by_reason[outcome] += weight;
@@ -224,6 +227,21 @@ static void count_tick(int thread, uint32_t weight, bool unguarded) {
     tenancy->words += RECORD_HEAD_WORDS + 2 * depth_of(kind);
     tenancy->queue[(tenancy->first + tenancy->count++) % QUEUE] =
         (struct shown){weight, kind == DETACHED ? SPPROF_SAMPLE_DETACHED : 0, depth_of(kind), model.deaths};
+}
+
+/* A tick at which the thread's CPU clock stood at `began` (negative: it has none any more), and whose look, if there is
+ * one, took so long. */
+static void count_tick(int thread, uint32_t weight, bool unguarded, int64_t began, int64_t took) {
+    struct tenancy *tenancy = tenancy_of(thread);
+    if (began >= 0 && began < tenancy->rest_until) {
+        model.by_reason[SPPROF_THROTTLED] += weight;
+        model.runs++;
+        fuzz_reach(SPPROF_THROTTLED);
+        return;
+    }
+    count_look(thread, weight, unguarded);
+    if (took >= LONG_LOOK)
+        tenancy->rest_until = began + 4 * took;
 }
 
 static uint64_t waiting_samples(void) {
@@ -532,11 +550,14 @@ static void tick(uint8_t argument) {
     }
     bool blocked = argument & 0x20;
     bool unguarded = blocked || !is_owner(SIGSEGV, handler_on_fault);
+    int64_t began = fake_threads[thread].used, took = argument & 0x80 ? LONG_LOOK << overrun : LONG_LOOK - 1;
     uint64_t before = ticks_now();
+    fake_threads[thread].busy = took;
     deliver(thread, timer->value, overrun, blocked);
+    fake_threads[thread].busy = 0;
     FUZZ_LAW(ticks_now() == before + 1 + overrun || !model.active);
     if (model.certain && threads[thread].tenancy >= 0)
-        count_tick(thread, 1 + overrun, unguarded);
+        count_tick(thread, 1 + overrun, unguarded, began, took);
 }
 
 /* A signal that was held back arrives: its timer may be gone, its session too. */
@@ -556,7 +577,8 @@ static void late(void) {
     if (!model.certain || !model.active)
         return;
     if (current && fake_timer_has(tick.value)) {
-        count_tick(tick.thread, tick.weight, unguarded);
+        const struct fake_thread *thread = &fake_threads[tick.thread];
+        count_tick(tick.thread, tick.weight, unguarded, thread->alive ? thread->used : -1, 0);
     } else {
         model.by_reason[SPPROF_NO_THREAD_STATE] += tick.weight;
         fuzz_reach(SPPROF_NO_THREAD_STATE);
@@ -566,7 +588,7 @@ static void late(void) {
 static void model_observe(bool unguarded) {
     for (int i = 0; i < THREADS; i++)
         if (threads[i].tenancy >= 0)
-            count_tick(i, model.weight, unguarded);
+            count_look(i, model.weight, unguarded);
 }
 
 /* When the observer is due next, and what its look then stands for. */

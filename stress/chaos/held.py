@@ -18,8 +18,8 @@ class Mallinfo(ctypes.Structure):
     _fields_ = [(name, ctypes.c_size_t) for name in names]
 
 
-mallinfo2 = ctypes.CDLL(None).mallinfo2
-mallinfo2.restype = Mallinfo
+libc = ctypes.CDLL(None)
+libc.mallinfo2.restype = Mallinfo
 
 
 def read(path):
@@ -46,8 +46,10 @@ def counted():
 
 
 def memory():
+    """What is in use: what is free in the C library's heaps goes back to the kernel first."""
     gc.collect()
-    heap = mallinfo2()
+    libc.malloc_trim(0)
+    heap = libc.mallinfo2()
     return {"heap": heap.uordblks + heap.hblkhd, "process": resident()}
 
 

@@ -26,9 +26,13 @@ import run as chaos  # noqa: E402 - a sibling, wherever this is run from
 from stress.truth.run import bound, describe, end_group, find_python, write_whole  # noqa: E402
 
 RESULT = ROOT / "build" / "results" / "soak.json"
-# What resident memory may grow by after the first minutes, bytes.
+# What resident memory may grow by after the first minutes, bytes. It is read after each act, where it goes up and down by
+# several MiB with what that act has left behind for a while; what never goes away is in the least of some minutes.
 WARM_MINUTES = 5
+FLOOR_MINUTES = 5
 GROWTH_MOST = 1 << 20
+# What the interpreter's allocator frees goes back to the kernel at once.
+ALLOCATOR = {"MIMALLOC_PURGE_DELAY": "0", "MIMALLOC_ABANDONED_PAGE_PURGE": "1"}
 STALLED_SECONDS = 120  # an act takes seconds
 
 
@@ -39,8 +43,9 @@ class Runner:
         self.interpreter = interpreter
         self.result, self.errors = folder / f"{interpreter}.json", folder / f"{interpreter}.errors"
         self.latest, self.minutes, self.problem = None, [], None
+        self.resident = []  # (seconds, bytes) after each act
         self.read_at = time.monotonic()
-        environment = chaos.environment_of(interpreter)
+        environment = {**chaos.environment_of(interpreter), **ALLOCATOR}
         environment["LD_PRELOAD"] = str(ROOT / "build" / "stress" / "chaos" / "stopwatch.so")
         with open(self.errors, "w") as log:
             self.child = subprocess.Popen(
@@ -55,6 +60,7 @@ class Runner:
             latest = json.loads(self.result.read_text())
             if self.latest is None or latest["acts"] != self.latest["acts"]:
                 self.latest, self.read_at = latest, time.monotonic()
+                self.resident.append((latest["seconds"], latest["process"]))
         status = self.child.poll()
         if status is not None and self.problem is None:
             self.problem = (describe(status) or "ended by itself") + self.last_words()
@@ -66,9 +72,8 @@ class Runner:
         return "".join(f"\n    {line}" for line in self.errors.read_text(errors="replace").splitlines()[-8:])
 
     def growth(self):
-        """Bytes since the first minutes; None where there were no more."""
-        warm = [each for each in self.minutes if each["seconds"] >= WARM_MINUTES * 60]
-        return self.latest["process"] - warm[0]["process"] if warm else None
+        """Bytes since the first minutes; None where it ran too short to tell."""
+        return growth(self.resident)
 
     def complaints(self):
         if self.problem:
@@ -94,6 +99,17 @@ class Runner:
             f" {found['ticks']:12,}; worst handler {found['worst_handler_ns'] / 1000:,.0f} us; {found['process'] / 2**20:.1f} MiB"
             f" (C heap {found['heap'] / 2**20:.2f}); {found['timers']} timers; dropped: {lost}"
         )
+
+
+def growth(resident):
+    """From the least resident memory of the minutes after the first ones to the least of the last ones: what each act
+    leaves for good is in both. None where the two are not apart. `resident`: (seconds, bytes), by time."""
+    warm, floor = WARM_MINUTES * 60, FLOOR_MINUTES * 60
+    end = resident[-1][0] if resident else 0
+    if end < warm + 2 * floor:
+        return None
+    first = min(held for seconds, held in resident if warm <= seconds < warm + floor)
+    return min(held for seconds, held in resident if seconds > end - floor) - first
 
 
 def histogram(found):
@@ -129,9 +145,9 @@ def conclude(runners, seed, complete):
     for runner in runners:
         print(runner.line())
         if runner.latest:
-            found, growth = runner.latest, runner.growth()
-            grown = "too short to tell" if growth is None else f"{growth / 2**20:.2f} MiB"
-            print(f"  growth after the first {WARM_MINUTES} minutes: {grown}")
+            found, grown = runner.latest, runner.growth()
+            grown = "too short to tell" if grown is None else f"{grown / 2**20:.2f} MiB"
+            print(f"  growth of resident memory after the first {WARM_MINUTES} minutes: {grown}")
             print(
                 f"  {found['judged']:,} stacks judged, {found['impossible']} impossible ({bound(found['judged'], found['impossible'])} at 95 %)"
             )
@@ -144,7 +160,15 @@ def conclude(runners, seed, complete):
             "seed": seed,
             "interrupted": not complete,
             "complaints": wrong,
-            **{runner.interpreter: {"final": runner.latest, "minutes": runner.minutes} for runner in runners},
+            **{
+                runner.interpreter: {
+                    "final": runner.latest,
+                    "minutes": runner.minutes,
+                    "resident": runner.resident,
+                    "growth": runner.growth(),
+                }
+                for runner in runners
+            },
         },
     )
     for text in wrong:

@@ -86,6 +86,27 @@ def faulthandler_during():
     return {"guarded": guarded, "displaced": displaced, "stats": stats}
 
 
+def deep_stack():
+    """Each look at the thread takes longer than its ticks are apart: hundreds of frames, read through system calls."""
+
+    def down(frames):
+        if frames > 0:
+            return down(frames - 1)
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGSEGV, signal.SIGBUS})
+        for _ in range(20_000):
+            work.loop()
+        return True
+
+    ended = []
+    spprof.start(interval_ms=0.1)
+    thread = threading.Thread(target=lambda: ended.append(down(900)))
+    thread.start()
+    thread.join()
+    profile = spprof.stop()
+    deep = sum(sum(frame.name.endswith("down") for frame in sample.stack) == 901 for sample in profile)
+    return {"ended": ended, "deep": deep, "stats": profile.stats}
+
+
 def alternate_stack():
     class Stack(ctypes.Structure):
         _fields_ = [("base", ctypes.c_void_p), ("flags", ctypes.c_int), ("size", ctypes.c_size_t)]
