@@ -32,16 +32,16 @@ def handler_times():
 def main():
     seed, path = sys.argv[1:]
     dice, began, acts, troupe = random.Random(seed), time.monotonic(), 0, Troupe("cpu")
-    first = held.counted()
+    first, left = held.counted(), {}
     while True:
         troupe.sessions.mode = troupe.mode = dice.choice(("cpu", "wall"))
         cast, witness, acts = drawn(dice, lasting=True), dice.choice(WITNESSES), acts + 1
         print(f"act {acts}, {troupe.mode}: {witness} with {', '.join(cast)}", file=sys.stderr, flush=True)
         troupe.act(cast, witness, dice, 0.5 + 2 * dice.random())
         now = held.settled(first)
-        lost = {name: now[name] - first[name] for name in now if now[name] > first[name]}
+        left |= {name: max(now[name] - first[name], left.get(name, 0)) for name in now if now[name] > first[name]}
         found = {**troupe.findings(), **now, **held.memory(), **handler_times()}
-        write_whole(path, {**found, "acts": acts, "seconds": time.monotonic() - began, "left": lost})
+        write_whole(path, {**found, "acts": acts, "seconds": time.monotonic() - began, "left": left})
 
 
 if __name__ == "__main__":

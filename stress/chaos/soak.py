@@ -8,6 +8,7 @@ Environment:
   STRESS_SEED=n    of every random choice (default: another each time, printed first)
 """
 
+import argparse
 import json
 import os
 import subprocess
@@ -54,13 +55,16 @@ class Runner:
                 start_new_session=True,
             )
 
+    def read(self):
+        """Takes what the process has written since."""
+        latest = json.loads(self.result.read_text()) if self.result.exists() else None
+        if latest and (self.latest is None or latest["acts"] != self.latest["acts"]):
+            self.latest, self.read_at = latest, time.monotonic()
+            self.resident.append((latest["seconds"], latest["process"]))
+
     def look(self):
-        """Takes what the process has written, and notes whether it crashed or hangs."""
-        if self.result.exists():
-            latest = json.loads(self.result.read_text())
-            if self.latest is None or latest["acts"] != self.latest["acts"]:
-                self.latest, self.read_at = latest, time.monotonic()
-                self.resident.append((latest["seconds"], latest["process"]))
+        """Reads, and notes whether the process crashed or hangs."""
+        self.read()
         status = self.child.poll()
         if status is not None and self.problem is None:
             self.problem = (describe(status) or "ended by itself") + self.last_words()
@@ -75,11 +79,12 @@ class Runner:
         """Bytes since the first minutes; None where it ran too short to tell."""
         return growth(self.resident)
 
-    def complaints(self):
+    def complaints(self, complete=True):
         if self.problem:
             yield self.problem
         if not self.latest:
-            yield "no act was finished: nothing was tested"
+            if complete:
+                yield "no act was finished: nothing was tested"
             return
         yield from self.latest["wrong"]
         if self.latest["impossible"]:
@@ -140,7 +145,7 @@ def soak(runners, seconds):
     return True
 
 
-def conclude(runners, seed, complete):
+def conclude(runners, seed, complete, path):
     print("\nfinal")
     for runner in runners:
         print(runner.line())
@@ -153,9 +158,9 @@ def conclude(runners, seed, complete):
             )
             print(f"  {found['sessions']:,} sessions; the handler's CPU time, from each power of two on:")
             print("\n".join(histogram(found)))
-    wrong = [f"{runner.interpreter}: {text}" for runner in runners for text in runner.complaints()]
+    wrong = [f"{runner.interpreter}: {text}" for runner in runners for text in runner.complaints(complete)]
     write_whole(
-        RESULT,
+        path,
         {
             "seed": seed,
             "interrupted": not complete,
@@ -179,8 +184,15 @@ def conclude(runners, seed, complete):
     return 1 if wrong else 0 if complete else 130
 
 
+def parse():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--json", type=Path, default=RESULT, metavar="FILE")
+    return parser.parse_args()
+
+
 def main():
     chaos.catch_signals()
+    options = parse()
     seconds = chaos.number_from("SOAK_MINUTES", 60) * 60
     seed = chaos.seed_from_environment()
     print(f"soak: seed {seed}", flush=True)
@@ -193,7 +205,8 @@ def main():
         finally:
             for runner in runners:
                 end_group(runner.child)
-        return conclude(runners, seed, complete)
+                runner.read()
+        return conclude(runners, seed, complete, options.json)
 
 
 if __name__ == "__main__":
