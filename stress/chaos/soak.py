@@ -40,8 +40,8 @@ STALLED_SECONDS = 120  # an act takes seconds
 class Runner:
     """One interpreter's process, and what it said of itself, minute by minute."""
 
-    def __init__(self, interpreter, seed, folder):
-        self.interpreter = interpreter
+    def __init__(self, interpreter, seed, folder, log):
+        self.interpreter, self.log = interpreter, log
         self.result, self.errors = folder / f"{interpreter}.json", folder / f"{interpreter}.errors"
         self.latest, self.minutes, self.problem = None, [], None
         self.resident = []  # (seconds, bytes) after each act
@@ -72,8 +72,13 @@ class Runner:
             self.problem = "hung" + self.last_words()
 
     def last_words(self):
-        """The act that it was in, and what it said there."""
-        return "".join(f"\n    {line}" for line in self.errors.read_text(errors="replace").splitlines()[-8:])
+        """The act that it was in and what it said there; all of it is kept in a file."""
+        words = self.errors.read_text(errors="replace").splitlines()
+        acts = [number for number, line in enumerate(words) if line.startswith("act ")]
+        words = words[acts[-1] :] if acts else words
+        self.log.parent.mkdir(parents=True, exist_ok=True)
+        self.log.write_text("\n".join([*words, ""]))
+        return "".join(f"\n    {line}" for line in [*words[:4], "...", f"log: {self.log}"])
 
     def growth(self):
         """Bytes since the first minutes; None where it ran too short to tell."""
@@ -200,7 +205,7 @@ def main():
     with tempfile.TemporaryDirectory(prefix="soak-") as folder:
         try:
             for name in chaos.INTERPRETERS:
-                runners.append(Runner(name, seed, Path(folder)))
+                runners.append(Runner(name, seed, Path(folder), options.json.with_name(f"soak-{name}.log")))
             complete = soak(runners, seconds)
         finally:
             for runner in runners:
