@@ -52,7 +52,9 @@ static enum spprof_reason take_sample(struct slot *slot, uint32_t weight, uintpt
     struct walk walk = handler_walk(slot, reader);
     walk.stack_low = stack_low;
     walk.stack_high = stack_high_of(slot, stack_low);
+    load_looking = true;
     enum spprof_reason outcome = walk_thread(&walk);
+    load_looking = false;
     return outcome == SPPROF_CAPTURED ? handler_record(slot, &walk, generation, weight) : outcome;
 }
 
@@ -150,7 +152,7 @@ void handler_on_profile_signal(int signal, siginfo_t *info, void *ucontext) {
 }
 
 void handler_on_fault(int signal, siginfo_t *info, void *ucontext) {
-    if (load_recover(ucontext))
+    if (load_recover(ucontext) || load_sent_again(info))
         return;
     int saved = errno;
     signals_chain(signal, info, ucontext);

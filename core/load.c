@@ -20,6 +20,8 @@ extern const struct load_site __stop_spprof_loads[] __attribute__((visibility("h
 #define RED_ZONE 0
 #endif
 
+__thread volatile bool load_looking __attribute__((tls_model("initial-exec")));
+
 bool load_recover(void *ucontext) {
     ucontext_t *context = ucontext;
     uintptr_t counter = (uintptr_t)PROGRAM_COUNTER(context);
@@ -31,6 +33,9 @@ bool load_recover(void *ucontext) {
     }
     return false;
 }
+
+/* Nothing but a fault's handler can run, and raise, in the midst of a thread's loads. */
+bool load_sent_again(const siginfo_t *info) { return load_looking && info->si_code == SI_TKILL; }
 
 uintptr_t interrupted_stack(const void *ucontext) {
     const ucontext_t *context = ucontext;

@@ -112,6 +112,7 @@ enum spprof_reason observe_thread(struct observer *observer, struct walk *walk) 
     walk->looks = observer->looks;
     walk->looks_room = observer->room;
     enum spprof_reason reason = SPPROF_TORN;
+    load_looking = true;
     for (int i = 0; i < OBSERVE_ATTEMPTS; i++) {
         reason = attempt(observer, walk);
         observer->met[reason]++;
@@ -120,5 +121,6 @@ enum spprof_reason observe_thread(struct observer *observer, struct walk *walk) 
         if (reason == SPPROF_DETACHED || reason == SPPROF_NO_THREAD_STATE)
             break; /* the thread has gone, and will not come back to this state */
     }
+    load_looking = false;
     return reason;
 }

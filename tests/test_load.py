@@ -188,3 +188,64 @@ def test_fault_signal_that_was_sent_still_kills(library, name):
     end = child(library, f"import os\nos.kill(os.getpid(), signal.{name})\nprint('survived')")
     assert end.returncode == -getattr(signal, name)
     assert end.stdout == "loads recovered\n"
+
+
+# --- a neighbour that is put before ours in the midst of loads ---------------------------------------
+
+
+BEHIND = """
+count = library.load_behind_a_neighbour(none, ctypes.c_size_t(64), ctypes.byref(value), {looking}, signal.{name})
+print("went on after", count)
+"""
+
+
+@pytest.mark.parametrize("name", ["SIGSEGV", "SIGBUS"])
+def test_a_fault_that_a_neighbour_sends_again_is_still_a_loads(library, name):
+    end = child(library, BEHIND.format(looking=True, name=name))
+    assert (end.returncode, end.stdout) == (0, f"loads recovered\nwent on after {int(name == 'SIGSEGV')}\n"), end.stderr
+
+
+def test_a_fault_that_is_sent_again_where_nobody_looks_still_kills(library):
+    end = child(library, BEHIND.format(looking=False, name="SIGSEGV"))
+    assert (end.returncode, end.stdout) == (-signal.SIGSEGV, "loads recovered\n")
+
+
+def test_a_fault_of_another_process_in_a_look_still_kills(library):
+    end = child(library, "import os\nlibrary.look()\nos.kill(os.getpid(), signal.SIGSEGV)\nprint('survived')")
+    assert (end.returncode, end.stdout) == (-signal.SIGSEGV, "loads recovered\n")
+
+
+def test_a_load_survives_faulthandler(library):
+    end = child(library, "library.look()\nfaulthandler.enable()\n" + READ, "faulthandler later")
+    assert (end.returncode, end.stdout) == (0, "loads recovered\nread 0\n"), end.stderr
+    assert "Fatal Python error: Segmentation fault" in end.stderr
+
+
+READ = "print('read', library.try_word(none, ctypes.c_size_t(64), ctypes.byref(value)) & 1, flush=True)"
+
+READ_FUNCTION = ctypes.CFUNCTYPE(
+    ctypes.c_bool, ctypes.c_void_p, ctypes.c_size_t, ctypes.c_uint, ctypes.POINTER(ctypes.c_uint64)
+)
+
+
+def test_whoever_looks_says_so(harness):
+    """A session's reads: of the handler, of the observer, and of the list of threads."""
+    looking = ctypes.c_bool.in_dll(harness, "load_looking")  # the calling thread's
+    seen = []
+    refuse = READ_FUNCTION(lambda *_: seen.append(looking.value))  # None is false: nothing can be read
+    reader = synthetic.Reader(through=synthetic.address_of(refuse))
+    state = synthetic.Area(PAGE).start
+    scratch = ctypes.create_string_buffer(4096)
+    slot = synthetic.Slot(tid=1, thread_state=state, scratch=ctypes.addressof(scratch))
+    walk = synthetic.Walk(layout=ctypes.pointer(synthetic.Layout()), reader=reader, thread_state=state)
+    looks = {
+        "handler": lambda: harness.handler_tick(ctypes.byref(slot), 1, ctypes.c_size_t(0), reader),
+        "observer": lambda: harness.observe_thread(ctypes.byref(synthetic.Observer()), ctypes.byref(walk)),
+        "list": lambda: harness.threads_scan(reader),
+        "caller": lambda: harness.threads_admit(ctypes.c_size_t(state), reader),
+    }
+    for name, look in looks.items():
+        seen.clear()
+        look()
+        assert seen and all(seen), name
+        assert not looking.value, name

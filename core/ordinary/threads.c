@@ -267,7 +267,10 @@ int threads_admit(uintptr_t state, struct reader reader) {
     struct state_fields fields;
     if (!index_tenants())
         return -ENOMEM;
-    return read_state(&reader, state, &fields) ? meet(state, &fields, clock_now()) : -EINVAL;
+    load_looking = true;
+    bool readable = read_state(&reader, state, &fields);
+    load_looking = false;
+    return readable ? meet(state, &fields, clock_now()) : -EINVAL;
 }
 
 /* Reads the list once; false where it changed so that the reading is not sound. */
@@ -292,7 +295,9 @@ bool threads_scan(struct reader reader) {
     if (!index_tenants())
         return false;
     uint64_t began = clock_now(), refused = 0;
+    load_looking = true;
     bool sound = read_list(&reader, began, &refused);
+    load_looking = false;
     if (sound) {
         retire_unseen();
         registry.last_scan = began;

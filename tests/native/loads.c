@@ -2,6 +2,7 @@
 #define _GNU_SOURCE /* register names */
 #include "load.h"
 
+#include <signal.h>
 #include <ucontext.h>
 
 extern const struct load_site __start_spprof_loads[] __attribute__((visibility("hidden")));
@@ -22,6 +23,31 @@ bool try_word(const struct reader *reader, uintptr_t address, uint64_t *value) {
 bool try_link(const struct reader *reader, uintptr_t address, uint64_t *value) {
     return load_link(reader, address, value);
 }
+
+static struct sigaction former;
+static volatile int taken;
+
+/* As faulthandler does it: the former owner gets the signal back, and then the signal. */
+static void give_back_and_send_again(int signal) {
+    taken++;
+    sigaction(signal, &former, NULL);
+    raise(signal);
+}
+
+/* A load from a page that is not there, by a thread that looks or does not, where a neighbour has put its handler before
+ * ours. Returns how often that one ran; negative where the load gave a value. */
+int load_behind_a_neighbour(const struct reader *reader, uintptr_t address, uint64_t *value, bool looking, int signal) {
+    struct sigaction neighbour = {.sa_handler = give_back_and_send_again, .sa_flags = SA_NODEFER};
+    taken = 0;
+    sigaction(signal, &neighbour, &former);
+    load_looking = looking;
+    bool done = load_word(reader, address, value);
+    load_looking = false;
+    return done ? -1 : taken;
+}
+
+/* From here on this thread is one that looks. */
+void look(void) { load_looking = true; }
 
 int site_count(void) { return (int)(__stop_spprof_loads - __start_spprof_loads); }
 
