@@ -20,12 +20,14 @@ class Troupe:
     def __init__(self, mode):
         self.mode = mode
         self.sessions = Sessions(mode)
+        self.workloads = {}  # made once: 3.13t keeps code objects for ever, with no profiler in the process
         self.rounds = {}
         self.wrong = []
 
     def act(self, names, witness, dice, seconds):
         """One act: a witness, a session, and each antagonist on a thread of its own until the time is over."""
-        stage, workload = Stage(self.mode), workloads.make(witness)
+        stage = Stage(self.mode)
+        workload = self.workloads.get(witness) or self.workloads.setdefault(witness, workloads.make(witness))
         if hasattr(workload, "dress"):
             workload.dress(stage)
         stage.raise_curtain(workload.threads)
