@@ -266,7 +266,7 @@ def test_short_looks_follow_each_other(rig):
         assert tick_at(rig, 2 * MS, 2 * MS + LONG - 1) == {"captured": 1}
 
 
-def test_unguarded_ticks_are_those_that_looked(rig):
+def test_unguarded_ticks_are_those_that_looked(rig, by_syscall):
     rig.stack_up()
     tick_at(rig, 2 * MS, 3 * MS, blocked=signal.SIGSEGV)
     tick_at(rig, 3 * MS, 3 * MS, blocked=signal.SIGSEGV)

@@ -97,7 +97,18 @@ def deselected():
 def pytest_row(name, runner, files, also="", environment=()):
     report = LOGS / f"{name}.xml"
     chosen = deselected() + (f" and {also}" if also else "")
-    command = (runner, *files, "-q", "--tb=short", "-p", "no:cacheprovider", "-k", chosen, f"--junitxml={report}")
+    command = (
+        runner,
+        *files,
+        "-q",
+        "--tb=short",
+        "--durations=12",
+        "-p",
+        "no:cacheprovider",
+        "-k",
+        chosen,
+        f"--junitxml={report}",
+    )
     return Row(name, command, read_junit, tuple(dict(environment).items()))
 
 
@@ -116,6 +127,8 @@ def rows():
             (("TRUTH_SECONDS", str(TRUTH_SECONDS)),),
         ),
         Row("shares", ("python3", "stress/arm64/shares.py"), read_shares),
+        # The synthetic interpreter under real signals; two threads start and stop its sessions at once.
+        Row("storm", ("python3", "stress/tsan/run.py", "--short", "--only", "storm", "--seed", str(SEED)), read_storm),
     ]
     if models:
         made.append(pytest_row("models", "pytest", models, environment={"HYPOTHESIS_PROFILE": profile}))
@@ -189,6 +202,19 @@ def read_shares(found, output, _):
         else:
             found.failed += 1
             found.problems.append(f"{mode}: {count['captured']} captured of {count['ticks']} ticks: {count['dropped']}")
+
+
+def read_storm(found, output, _):
+    ran = re.search(r"^storm +([\d,]+) +([\d,]+) +([\d,]+)", output, re.MULTILINE)
+    judged = re.search(r"^storm: ([\d,]+) stacks judged, ([\d,]+) impossible", output, re.MULTILINE)
+    if ran is None or judged is None:
+        found.problems.append("said nothing of what it judged")
+        return
+    numbers = [int(text.replace(",", "")) for text in (*ran.groups(), *judged.groups())]
+    found.details = dict(zip(("handler_runs", "looks", "drains", "judged"), numbers, strict=False))
+    found.impossible = numbers[-1]
+    found.passed = found.impossible == 0
+    found.failed = 1 - found.passed
 
 
 def read_replay(found, output, _):

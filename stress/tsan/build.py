@@ -22,7 +22,7 @@ SYNTHETIC = [ROOT / "stress" / "interpreter" / f"{name}.c" for name in ("interpr
 BY_THE_CLOCK = (
     (
         "ordinary/timers.c",
-        "SYS_timer_create, cpu_clock_of(tid), &event",
+        "SYS_timer_create, clock_of_thread(tid), &event",
         "SYS_timer_create, (clockid_t)CLOCK_MONOTONIC, &event",
     ),
 )

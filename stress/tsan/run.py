@@ -178,7 +178,9 @@ def run_synthetic(amount, seed, folder):
 def run_storm(amount, seed, folder):
     program = build.plain_interpreter()
     errors = folder / "storm.errors"
-    status, output = run_child("storm", [program, *amount.storm, seed, THREADS], dict(os.environ), errors)
+    emulator = shlex.split(os.environ.get("SPPROF_EMULATOR", ""))  # of a program for another machine (ci/arm64)
+    command = [*emulator, program, *amount.storm, seed, THREADS]
+    status, output = run_child("storm", command, dict(os.environ), errors)
     return judge_synthetic("storm", status, output, errors, (0,))
 
 
