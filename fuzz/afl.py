@@ -36,6 +36,7 @@ def environment(target, **more):
 @dataclass
 class AflInstance(Instance):
     role: str = "-M"  # or "-S"
+    core: int = 0  # of those that there are
 
     @property
     def sanitized(self):
@@ -50,8 +51,10 @@ class AflInstance(Instance):
 
     def command(self, seeds, seconds):
         extras = ["-x", str(FUZZ / self.target.dictionary)] if self.target.dictionary else []
+        # The fuzzer and its program wait for each other at each execution, so they share a core.
+        cores = sorted(os.sched_getaffinity(0))
         return [
-            "afl-fuzz", "-i", seeds, "-o", self.folder, self.role, self.name, "-t", f"{1000 * HANG_SECONDS}",
+            "taskset", "-c", str(cores[self.core % len(cores)]), "afl-fuzz", "-i", seeds, "-o", self.folder, self.role, self.name, "-t", f"{1000 * HANG_SECONDS}",
             "-V", f"{seconds:.0f}", *extras, "--", self.target.program(self.variant),
         ]  # fmt: skip
 
@@ -69,16 +72,17 @@ class AflInstance(Instance):
 def instances_of(target, folder):
     """A plain main instance, one with the sanitizers, and plain ones for every further core."""
     cores = len(os.sched_getaffinity(0))
-    extra = [AflInstance(target, "afl", folder, f"plain{number}", role="-S") for number in range(2, cores)]
+    extra = [AflInstance(target, "afl", folder, f"plain{number}", role="-S", core=number) for number in range(2, cores)]
     return [
         AflInstance(target, "afl", folder, "main"),
-        AflInstance(target, "afl-asan", folder, "sanitized", role="-S"),
+        AflInstance(target, "afl-asan", folder, "sanitized", role="-S", core=1),
         *extra,
     ]
 
 
 def planted_instance(target, folder):
-    return AflInstance(target, "planted", folder, "planted")
+    """A secondary one: a main one goes through every bit of a seed before it comes to the next."""
+    return AflInstance(target, "planted", folder, "planted", role="-S")
 
 
 def kept_inputs(target):

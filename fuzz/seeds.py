@@ -143,6 +143,10 @@ CPU, WALL, SINK = 0, 1, 2  # how a session is started
 OVERRUN, BLOCKED, HELD, SLOW = 3 << 3, 0x20, 0x40, 0x80  # how a tick arrives, and that its look takes long
 
 
+CALLS = CORPUS.parent.parent / "stress" / "faults" / "calls.def"
+FAILING_CALLS = sum(line.startswith(("FAULT(", "SYSTEM(")) for line in CALLS.read_text().splitlines())
+
+
 def session(*operations):
     return bytes(byte for operation in operations for byte in operation)
 
@@ -158,10 +162,10 @@ def session_seeds():
     yield "captured-fork", session(*whole[:4], (FORK, 0), (TICK, 0), (FORK, 1), (NAMES, 0), *whole)
     yield "captured-neighbour", session(*whole[:3], (NEIGHBOUR, 0), (TICK, 0), (NEIGHBOUR, 1), *whole[3:])
     yield "captured-refused", session(*((START, 0x80 | wrong << 2 | CPU) for wrong in range(8)), *whole)
-    for number in range(22):  # of the calls that can fail, as stress/faults/calls.def has them
+    for number in range(FAILING_CALLS):
         yield (
             f"captured-fault_{number}",
-            session((FAULT, number, 1), *whole, (FAULT, number, 0x80), *whole, (FAULT, 22, 0), *whole),
+            session((FAULT, number, 1), *whole, (FAULT, number, 0x80), *whole, (FAULT, FAILING_CALLS, 0), *whole),
         )
     for kind, name in ((STRAY_ENTRY, "bounds"), (UNREADABLE, "fault"), (UNBOUND, "detached")):
         for mode, suffix in ((CPU, ""), (WALL, "-wall")):

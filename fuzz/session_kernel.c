@@ -124,8 +124,10 @@ void fake_kernel_die(struct fake_thread *thread) {
 }
 
 void fake_timers_silence(void) {
-    for (int i = 0; i < FAKE_TIMERS; i++)
+    for (int i = 0; i < FAKE_TIMERS; i++) {
         fake_timers[i].tid = 0;
+        fake_timers[i].running = false;
+    }
 }
 
 unsigned fake_timers_made(void) {

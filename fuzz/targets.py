@@ -94,9 +94,9 @@ TARGETS = {
             "layout",
             Planted(
                 "core/layout.c",
-                "offset > size || size - offset < width",
+                "offset % width != 0 || offset > size",
                 "offset > size",
-                "a field may begin at the end of its structure",
+                "a field may be misaligned",
             ),
             reasons=(),
             harness=("fields.c",),

@@ -1,5 +1,6 @@
 """fork from a thread of a process full of threads; some children have a session of their own."""
 
+import faulthandler
 import os
 import time
 import warnings
@@ -7,10 +8,12 @@ import warnings
 from antagonists import Antagonist, busy, busy_result, expect
 
 RIGHT = 7
+HUNG_SECONDS = 60  # a child that takes longer says where it is, and ends
 
 
 def in_child(limit, with_session):
     status = 1
+    faulthandler.dump_traceback_later(HUNG_SECONDS, exit=True)
     try:
         import spprof
 
