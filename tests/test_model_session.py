@@ -617,3 +617,13 @@ def test_a_session_says_what_a_long_look_is_and_lets_nobody_rest_yet(harness, fo
         assert world.stop() == session.OK
     thread.worker.end()
     world.close()
+
+
+def test_a_second_start_is_refused(harness, former_owner):
+    world = World(harness)
+    thread = world.birth()
+    answers = [world.start(session.Config(INTERVAL), thread) for _ in range(2)]
+    stopped = [world.stop() for _ in range(2)]
+    thread.worker.end()
+    world.close()
+    assert (answers, stopped) == ([session.OK, session.EBUSY], [session.OK, session.ESRCH])
