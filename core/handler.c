@@ -67,14 +67,14 @@ static void look(struct slot *slot, uint32_t weight, uintptr_t stack_low, struct
 void handler_tick(struct slot *slot, uint32_t weight, uintptr_t stack_low, struct reader reader) {
     int64_t began = clock_cpu_time(slot->tid);
     counters_begin(&slot->counters, weight);
-    if (began >= 0 && began < slot->rest_until) {
+    if (began >= 0 && slot->rest_until - began > REST_DUE) {
         counters_end(&slot->counters, weight, SPPROF_THROTTLED);
         return;
     }
     look(slot, weight, stack_low, reader);
     int64_t took = clock_cpu_time(slot->tid) - began;
     if (began >= 0 && took >= sampler.long_look)
-        slot->rest_until = began + (1 + RESTS) * took;
+        slot->rest_until = (slot->rest_until > began ? slot->rest_until : began) + (1 + RESTS) * took;
 }
 
 struct reader handler_choose_reader(const sigset_t *blocked) {

@@ -48,7 +48,7 @@ struct slot {
     int32_t tid;            /* the kernel's id of the thread */
     uintptr_t thread_id;    /* pthread_t: libc keeps a thread's descriptor just past the end of its stack */
     struct record *scratch; /* room for max_depth frames: the handler's own */
-    int64_t rest_until;     /* the thread's CPU time before which it is not looked at; from then on the handler's own */
+    int64_t rest_until;     /* the thread's CPU time at which it owes no rest; the handler's own once a timer runs */
 
     uintptr_t stack_low;  /* for an observer: the thread's C stack, and ... */
     uintptr_t stack_high; /* ... the first address past it */
@@ -81,11 +81,13 @@ struct sampler {
 extern struct sampler sampler;
 
 /* While a look takes longer than ticks are apart, the next signal waits already when the handler returns, and the program
- * comes to a standstill: a thousand frames read through system calls take 10 ms. So after a look that takes a quarter of
- * the interval, and no less than LOOK_SHORT, its thread runs RESTS times as long without one: looks get a quarter of the
- * thread's time. Shorter ones cannot get more: a CPU timer comes due at the kernel's own ticks, 1 to 10 ms apart. */
+ * comes to a standstill: a thousand frames read through system calls take 10 ms. So for a look that takes a quarter of
+ * the interval, and no less than LOOK_SHORT, its thread owes a rest of RESTS times as long, and while it owes more than
+ * REST_DUE it is not looked at: in the long run looks get a quarter of its time. Shorter looks cannot get more: a CPU timer
+ * comes due at the kernel's own ticks, 1 to 10 ms apart. A slow one now and then (pages that are brought in) is forgiven. */
 #define RESTS 3
-#define LOOK_SHORT INT64_C(250000) /* nanoseconds */
+#define LOOK_SHORT INT64_C(250000) /* nanoseconds, as are all of these */
+#define REST_DUE INT64_C(20000000)
 static inline int64_t long_look_of(uint64_t interval) {
     int64_t part = (int64_t)(interval / (1 + RESTS));
     return part < LOOK_SHORT ? LOOK_SHORT : part;
@@ -118,7 +120,7 @@ struct walk handler_walk(struct slot *slot, struct reader reader);
 enum spprof_reason handler_record(struct slot *slot, const struct walk *walk, uint64_t generation, uint32_t weight);
 
 /* Takes one tick for `slot` on the calling thread. `stack_low` is the lowest address of its C stack in use. The walk
- * reads through `reader`. Where the look takes long the thread rests from looks for a while, and the tick of a thread that
+ * reads through `reader`. Where looks have taken long the thread rests from them for a while, and the tick of a thread that
  * rests is `throttled`. */
 void handler_tick(struct slot *slot, uint32_t weight, uintptr_t stack_low, struct reader reader);
 

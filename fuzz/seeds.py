@@ -176,15 +176,8 @@ def session_seeds():
     yield "no_thread_state", session((START, CPU), (LOOK, 0), (BIRTH, 1), (PASS, 1 | 24), (LOOK, 3), (STOP, 0))
     yield "no_thread_state-late", session(*whole[:3], (TICK, 1 | HELD), (DEATH, 1), (LOOK, 0), (LATE, 0), (STOP, 0))
     yield "ring_full", session((START, CPU), *((TICK, 0),) * 60, (DRAIN, 0), (TICK, 0), (STOP, 0))
-    ticks = (
-        (TICK, SLOW),
-        (TICK, OVERRUN),
-        (PASS, 16),
-        (TICK, 0),
-        (TICK, SLOW | OVERRUN | BLOCKED),
-        (PASS, 8),
-        (TICK, 0),
-    )
+    slow = (TICK, SLOW | OVERRUN)
+    ticks = (slow, (TICK, OVERRUN), (PASS, 56), (TICK, 0), (PASS, 8), (TICK, 0), slow, (PASS, 64), (TICK, BLOCKED))
     yield "throttled", session((START, CPU), *ticks, (STOP, 0), (START, CPU), (TICK, 0), (STOP, 0))
     yield "busy", session((START, CPU), (TICK, HELD), (STOP, 0), (LATE, 0))
 

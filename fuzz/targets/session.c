@@ -34,7 +34,8 @@ const size_t fuzz_largest = 512;
 #define TENANCIES 64        /* of a session; after so many nobody looks for threads */
 #define WARM_TENANCIES 80
 #define QUEUE (RING_WORDS / RECORD_HEAD_WORDS)
-#define LONG_LOOK ((int64_t)INTERVAL / 4) /* it is followed by three times as much CPU time without a look */
+#define LONG_LOOK ((int64_t)INTERVAL / 4) /* for which three times as much CPU time without a look is owed, */
+#define OWED_MOST INT64_C(20000000)       /* and how much may be */
 #define HELD 4
 
 enum operation {
@@ -233,7 +234,7 @@ static void count_look(int thread, uint32_t weight, bool unguarded) {
  * one, took so long. */
 static void count_tick(int thread, uint32_t weight, bool unguarded, int64_t began, int64_t took) {
     struct tenancy *tenancy = tenancy_of(thread);
-    if (began >= 0 && began < tenancy->rest_until) {
+    if (began >= 0 && tenancy->rest_until - began > OWED_MOST) {
         model.by_reason[SPPROF_THROTTLED] += weight;
         model.runs++;
         fuzz_reach(SPPROF_THROTTLED);
@@ -241,7 +242,7 @@ static void count_tick(int thread, uint32_t weight, bool unguarded, int64_t bega
     }
     count_look(thread, weight, unguarded);
     if (took >= LONG_LOOK)
-        tenancy->rest_until = began + 4 * took;
+        tenancy->rest_until = (began > tenancy->rest_until ? began : tenancy->rest_until) + 4 * took;
 }
 
 static uint64_t waiting_samples(void) {

@@ -87,7 +87,8 @@ def faulthandler_during():
 
 
 def deep_stack():
-    """Each look at the thread takes longer than its ticks are apart: hundreds of frames, read through system calls."""
+    """Each look at the thread takes longer than its ticks are apart: thousands of frames, read through system calls."""
+    sys.setrecursionlimit(10_000)
 
     def down(frames):
         if frames > 0:
@@ -99,11 +100,11 @@ def deep_stack():
 
     ended = []
     spprof.start(interval_ms=0.1)
-    thread = threading.Thread(target=lambda: ended.append(down(900)))
+    thread = threading.Thread(target=lambda: ended.append(down(4000)))
     thread.start()
     thread.join()
     profile = spprof.stop()
-    deep = sum(sum(frame.name.endswith("down") for frame in sample.stack) == 901 for sample in profile)
+    deep = sum(sum(frame.name.endswith("down") for frame in sample.stack) > 1000 for sample in profile)
     return {"ended": ended, "deep": deep, "stats": profile.stats}
 
 
