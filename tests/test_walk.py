@@ -178,6 +178,15 @@ def test_frame_that_fills_its_chunk(walk):
     assert walk(image) == image.whole()
 
 
+def test_frame_that_alone_fills_its_chunk(walk):
+    image = Image()
+    image.enter()
+    image.call(image.code(), 2)
+    assert image.chain[1] == image.chunks[0] + 24
+    image.put("chunk.size", image.chunks[0], 24 + image.fields["frame.size"])
+    assert walk(image) == image.whole()
+
+
 def test_frames_that_fill_the_c_stack(walk):
     image = Image(stack=PAGE)
     while image.stack.bottom - 88 >= image.stack.start:
@@ -244,8 +253,9 @@ def test_deeper_than_any_walk_goes(walk):
         put_word(ctypes.addressof(body) + number * size + 8, frame + number * size)
     ctypes.memmove(frame + size, body, size * count)
     image.set_current(frame + count * size)
+    image.set_status(bound=True)
     verdict = walk(image, max_depth=count)
-    assert (verdict.reason, verdict.flags) == ("captured", synthetic.TRUNCATED)
+    assert (verdict.reason, verdict.flags) == ("captured", synthetic.DETACHED | synthetic.TRUNCATED)
     assert set(verdict.frames) == {*image.expected} and 65_000 < len(verdict.frames) <= 65_536
 
 

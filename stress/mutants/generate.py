@@ -7,8 +7,8 @@ from workshop import ROOT, Mutant
 
 # What is given faults, and what has to notice them.
 KILLERS = {
-    "core/walk.c": "tests/test_walk.py tests/test_observe.py",
-    "core/load.c": "tests/test_load.py",
+    "core/walk.c": "tests/test_walk.py tests/test_observe.py tests/test_handler_side.py",
+    "core/load.c": "tests/test_load.py tests/test_observe.py tests/test_handler_side.py",
     "core/ring.c": "tests/test_ring.py",
 }
 
