@@ -1,6 +1,7 @@
 #define _GNU_SOURCE /* register names, process_vm_readv */
 #include "load.h"
 
+#include <signal.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <ucontext.h>
@@ -35,7 +36,10 @@ bool load_recover(void *ucontext) {
 }
 
 /* Nothing but a fault's handler can run, and raise, in the midst of a thread's loads. */
-bool load_sent_again(const siginfo_t *info) { return load_looking && info->si_code == SI_TKILL; }
+bool load_sent_again(const void *siginfo) {
+    const siginfo_t *info = siginfo;
+    return load_looking && info->si_code == SI_TKILL;
+}
 
 uintptr_t interrupted_stack(const void *ucontext) {
     const ucontext_t *context = ucontext;

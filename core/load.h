@@ -12,7 +12,6 @@
 #ifndef SPPROF_LOAD_H
 #define SPPROF_LOAD_H
 
-#include <signal.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -41,14 +40,6 @@ bool copy_by_syscall(const struct iovec *from, size_t count, void *to, size_t si
 /* To be called first by the handler of SIGSEGV and SIGBUS. True where the fault was a guarded load's: `ucontext` then
  * continues at its landing and the handler must return. */
 bool load_recover(void *ucontext);
-
-/* Whether the calling thread is making guarded loads: it writes, its fault handler reads. A neighbour may put a fault handler
- * before ours in their midst, and so take a load's fault for one of the program's. */
-extern __thread volatile bool load_looking __attribute__((tls_model("initial-exec")));
-
-/* To be called second. True where such a neighbour gave the signal back to its former owner, who is the caller, and sent it
- * again to get past itself, as faulthandler does: the handler must return, and the load is made again. */
-bool load_sent_again(const siginfo_t *info);
 
 /* The lowest address of its C stack that the code which a signal interrupted may be using. */
 uintptr_t interrupted_stack(const void *ucontext);
@@ -124,5 +115,13 @@ DEFINE_LOAD(load_word, LOAD_64, 8)
 /* A link of a frame chain: what the writer stored before it published the link is seen after it, where the writer
  * published it with a release. CPython does not always; safety comes from validation, not from this. */
 DEFINE_LOAD(load_link, LOAD_64_ACQUIRE, 8)
+
+/* Whether the calling thread is making guarded loads: it writes, its fault handler reads. A neighbour may put a fault handler
+ * before ours in their midst, and so take a load's fault for one of the program's. */
+extern __thread volatile bool load_looking __attribute__((tls_model("initial-exec")));
+
+/* To be called second. True where such a neighbour gave the signal back to its former owner, who is the caller, and sent it
+ * again to get past itself, as faulthandler does: the handler must return, and the load is made again. */
+bool load_sent_again(const void *siginfo);
 
 #endif
