@@ -76,7 +76,7 @@ PROOFS = (
     Proof("ring_pop", "ring_proof.c", 4, ("--unwind", "6")),
     Proof("counters_law", "counters_proof.c", 2, ("-DSEQUENCE", "--unwind", "17"), False),
     Proof("counters_beside", "counters_proof.c", 3,
-          ("--unwind", "16", "--unwindset", "counters_snapshot.1:2", "--no-standard-checks")),
+          ("--unwind", "17", "--unwindset", "counters_snapshot.1:2", "--no-standard-checks")),
     *layouts(),
 )  # fmt: skip
 
