@@ -69,7 +69,7 @@ struct sampler {
     struct layout layout;
     uintptr_t code_type;
     uint32_t max_depth;
-    int64_t long_look;         /* CPU time of a look after which a thread rests, nanoseconds */
+    int64_t long_look;         /* CPU time of a look for which its thread owes a rest, ns */
     uintptr_t main_stack_high; /* first address past the initial thread's stack */
     uintptr_t entry_instr_ptr; /* where the interpreter's own frames stand; 0: not known */
 

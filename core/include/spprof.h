@@ -38,7 +38,7 @@ enum spprof_reason {
     SPPROF_NO_THREAD_STATE, /* a tick for a thread that no thread state is known of */
     SPPROF_RING_FULL,       /* no room in the thread's ring: the drain fell behind */
     SPPROF_BUSY,            /* a tick that came while the session was being stopped */
-    SPPROF_THROTTLED,       /* no look: the one before took so long that the thread has to run first */
+    SPPROF_THROTTLED,       /* no look: those before took so long that the thread has to run first */
     SPPROF_REASONS          /* how many there are */
 };
 
