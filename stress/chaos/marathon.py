@@ -2,8 +2,9 @@
 
     marathon.py SEED RESULT
 
-After each act RESULT is written anew with all that was found so far, and before each it is said on standard error which it
-is. Run with the package on PYTHONPATH, and with stopwatch.so preloaded, which times the handler.
+The first acts are each antagonist alone, in both modes, so that what it takes at all is there early; then some drawn at
+random are mixed. After each act RESULT is written anew with all that was found so far, and before each it is said on
+standard error which it is. Run with the package on PYTHONPATH, and with stopwatch.so preloaded, which times the handler.
 """
 
 import ctypes
@@ -17,9 +18,10 @@ sys.path.insert(0, str(HERE.parent / "truth"))
 
 import held  # noqa: E402 - the witnesses' folder is on the path by now
 from acting import WITNESSES, Troupe  # noqa: E402
-from antagonists import drawn  # noqa: E402
+from antagonists import drawn, mixable  # noqa: E402
 from result import write_whole  # noqa: E402
 
+MODES = ("cpu", "wall")
 BUCKETS = 40
 
 
@@ -29,15 +31,24 @@ def handler_times():
     return {"handler_ns": list(by_bucket), "worst_handler_ns": longest.value}
 
 
+def programme(dice):
+    """(mode, cast, seconds) of one act after the other."""
+    for name in mixable(lasting=True):
+        for mode in MODES:
+            yield mode, [name], 0.5
+    while True:
+        yield dice.choice(MODES), drawn(dice, lasting=True), 0.5 + 2 * dice.random()
+
+
 def main():
     seed, path = sys.argv[1:]
-    dice, began, acts, troupe = random.Random(seed), time.monotonic(), 0, Troupe("cpu")
+    dice, began, troupe = random.Random(seed), time.monotonic(), Troupe(MODES[0])
     first, left = held.counted(), {}
-    while True:
-        troupe.sessions.mode = troupe.mode = dice.choice(("cpu", "wall"))
-        cast, witness, acts = drawn(dice, lasting=True), dice.choice(WITNESSES), acts + 1
-        print(f"act {acts}, {troupe.mode}: {witness} with {', '.join(cast)}", file=sys.stderr, flush=True)
-        troupe.act(cast, witness, dice, 0.5 + 2 * dice.random())
+    for acts, (mode, cast, seconds) in enumerate(programme(dice), 1):
+        troupe.sessions.mode = troupe.mode = mode
+        witness = dice.choice(WITNESSES)
+        print(f"act {acts}, {mode}: {witness} with {', '.join(cast)}", file=sys.stderr, flush=True)
+        troupe.act(cast, witness, dice, seconds)
         now = held.settled(first)
         left |= {name: max(now[name] - first[name], left.get(name, 0)) for name in now if now[name] > first[name]}
         found = {**troupe.findings(), **now, **held.memory(), **handler_times()}

@@ -32,8 +32,9 @@ RESULT = ROOT / "build" / "results" / "soak.json"
 WARM_MINUTES = 5
 FLOOR_MINUTES = 5
 GROWTH_MOST = 1 << 20
-# What the interpreter's allocator frees goes back to the kernel at once.
-ALLOCATOR = {"MIMALLOC_PURGE_DELAY": "0", "MIMALLOC_ABANDONED_PAGE_PURGE": "1"}
+# What the interpreter's allocator frees goes back to the kernel at once, and the C library has one heap for all threads,
+# not one for each of the first sixteen, each of which would come to hold a little.
+ALLOCATOR = {"MIMALLOC_PURGE_DELAY": "0", "MIMALLOC_ABANDONED_PAGE_PURGE": "1", "MALLOC_ARENA_MAX": "1"}
 STALLED_SECONDS = 120  # an act takes seconds
 
 

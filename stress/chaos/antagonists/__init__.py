@@ -73,11 +73,15 @@ def make(name, sessions):
     return getattr(importlib.import_module(f"antagonists.{module}"), kind)(sessions)
 
 
-def drawn(dice, lasting=False):
-    """A few that can be mixed; `lasting`: for a run whose memory is watched."""
+def mixable(lasting=False):
+    """Those that can be mixed; `lasting`: in a run whose memory is watched."""
     known = {name: make(name, None) for name in ANTAGONISTS}
-    mixable = [name for name, one in known.items() if not one.alone and not (lasting and one.grows)]
-    chosen = dice.sample(mixable, dice.randrange(3, 7))
+    return [name for name, one in known.items() if not one.alone and not (lasting and one.grows)]
+
+
+def drawn(dice, lasting=False):
+    """A few of them."""
+    chosen = dice.sample(mixable(lasting), dice.randrange(3, 7))
     return [name for name in chosen if not make(name, None).apart.intersection(chosen)]
 
 

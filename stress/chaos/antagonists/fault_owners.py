@@ -2,6 +2,7 @@
 
 import ctypes
 import faulthandler
+import functools
 import os
 import threading
 
@@ -22,9 +23,14 @@ class FaultHandler(Antagonist):
         busy(dice.randrange(3000))
 
 
+@functools.cache  # 3.13t keeps some of each type for ever, and ctypes makes one for each CDLL
+def library():
+    return ctypes.CDLL(os.environ[NEIGHBOUR])
+
+
 class FaultLibrary(Antagonist):
     def begin(self):
-        self.library = ctypes.CDLL(os.environ[NEIGHBOUR])
+        self.library = library()
 
     def round(self, dice):
         times = dice.randrange(1, 20)
