@@ -19,7 +19,10 @@ struct nesting {
     int depth;
 };
 static __thread struct nesting nesting __attribute__((tls_model("initial-exec")));
-#define DEEPEST_NESTING 8
+/* One would do, but for a handler that was left by longjmp. More would not fit: each has a signal's frame and its owner's
+ * report on what may be an alternate stack of a few pages. Where that overflows, the kernel of ARM64 begins it anew at its
+ * top, so that the next looks like none that was called back. */
+#define DEEPEST_NESTING 2
 
 bool signals_installed(int signal, signal_function *function) {
     struct sigaction current;
