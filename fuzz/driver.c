@@ -1,6 +1,6 @@
 /* Feeds a target. What feeds it is chosen when this is compiled:
  *
- *   FUZZ_AFL        AFL++: persistent mode, the test case in shared memory (afl-clang-fast)
+ *   FUZZ_AFL        AFL++: one process for many inputs, which are in shared memory (afl-clang-fast)
  *   FUZZ_LIBFUZZER  libFuzzer, or anything that calls LLVMFuzzerTestOneInput (clang -fsanitize=fuzzer)
  *   neither         replay: `program FILE-OR-FOLDER...` tries each file once and says what it came to
  *
@@ -53,12 +53,39 @@ static void try_input(const uint8_t *bytes, size_t count) {
 
 __AFL_FUZZ_INIT();
 
+extern uint8_t *__afl_area_ptr; /* of AFL++'s runtime: the edges of the present input */
+
+/* Where AFL++ asks for a run, and where it is told of it: the fork server's, by AFL++'s documents. */
+enum { ASKED = 198, TOLD = 199 };
+
+/* AFL++'s fork server waits for the end of the child that it has made, and meanwhile uses no pipe. So the child answers
+ * the fuzzer itself, from its second input on: with the status of the run that is over, a zero, and with who would have
+ * to be killed for the next one. The fork server is back when this process has come to its end, and tells of that. In
+ * AFL++'s own loop each input takes a stop, which the fork server has to be told of, and a signal to go on. */
+static bool next_input(int asked, int told) {
+    const int32_t answer[] = {0, getpid()};
+    int32_t request;
+    ssize_t got;
+    if (write(told, answer, sizeof answer) != sizeof answer)
+        return false; /* the fuzzer is gone */
+    do
+        got = read(asked, &request, sizeof request);
+    while (got < 0 && errno == EINTR);
+    if (got != sizeof request)
+        return false;
+    return true;
+}
+
 int main(void) {
     fuzz_set_up();
+    int asked = dup(ASKED), told = dup(TOLD); /* the runtime closes its own in the child; -1: nobody asks */
     __AFL_INIT();
     const uint8_t *bytes = __AFL_FUZZ_TESTCASE_BUF;
-    while (__AFL_LOOP(100000))
+    int left = asked < 0 ? 1 : 100000; /* inputs; then a new process takes over, as the fork server sees to */
+    do {
+        __afl_area_ptr[0] = 1; /* as in AFL++'s loop: a run without any edge is taken for a fault of the program */
         try_input(bytes, (size_t)__AFL_FUZZ_TESTCASE_LEN);
+    } while (--left > 0 && next_input(asked, told));
     return 0;
 }
 

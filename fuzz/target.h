@@ -1,8 +1,8 @@
 /* What a fuzz target is, and what it is given.
  *
  * A target is one C file in targets/ that defines the first four names below. driver.c, which every target is linked
- * with, feeds it: AFL++ in persistent mode, libFuzzer, or files and folders to be replayed. The input is all that may
- * decide what a target does: no clock, no random number, no address that changes from run to run.
+ * with, feeds it: AFL++, libFuzzer, or files and folders to be replayed. The input is all that may decide what a target
+ * does: no clock, no random number, no address that changes from run to run.
  */
 #ifndef SPPROF_FUZZ_TARGET_H
 #define SPPROF_FUZZ_TARGET_H

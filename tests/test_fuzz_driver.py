@@ -1,0 +1,53 @@
+"""The driver of the fuzz targets beside AFL++: one process for many inputs, and another once it has come to its end."""
+
+import os
+import subprocess
+
+import pytest
+import support
+
+FUZZ = support.ROOT / "fuzz"
+FLAGS = (
+    "-std=gnu11",
+    "-O1",
+    "-DFUZZ_AFL",
+    f"-I{support.ROOT / 'core'}",
+    f"-I{support.ROOT / 'core/include'}",
+    f"-I{FUZZ}",
+)
+HANG_MS = 3000
+
+
+@pytest.fixture(scope="module")
+def program(tmp_path_factory):
+    made = tmp_path_factory.mktemp("driver") / "program"
+    sources = (FUZZ / "driver.c", support.ROOT / "tests/native/fuzz_target.c", support.ROOT / "core/reasons.c")
+    environment = {**os.environ, "AFL_QUIET": "1", "AFL_LLVM_DENYLIST": str(FUZZ / "afl-denylist")}
+    subprocess.run(["afl-clang-fast", *FLAGS, *sources, "-o", made], env=environment, check=True)
+    return made
+
+
+def edges(program, folder, inputs):
+    """The edges that AFL++ saw of each input, tried one after the other, and what it said."""
+    given, seen = folder / "in", folder / "out"
+    given.mkdir()
+    for number, text in enumerate(inputs):
+        (given / f"{number:03}").write_text(text)
+    command = ["afl-showmap", "-t", str(HANG_MS), "-i", given, "-o", seen, "--", program]
+    done = subprocess.run(command, env={**os.environ, "AFL_NO_AFFINITY": "1"}, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return [(seen / f"{number:03}").read_text() for number in range(len(inputs))], done.stdout + done.stderr
+
+
+def test_an_input_is_told_apart_whatever_was_tried_before(program, tmp_path):
+    one, other, *later = edges(program, tmp_path, "ab" + 10 * "ab")[0]
+    assert one != other
+    assert later == 10 * [one, other]
+
+
+def test_after_a_crash_and_a_hang_the_next_input_is_tried(program, tmp_path):
+    found, told = edges(program, tmp_path, "abcabhab")
+    one, other = found[:2]
+    assert found[3:5] == found[6:8] == [one, other]
+    assert len({one, other, found[2], found[5]}) == 4
+    assert told.count("killed by signal") == told.count("timed off") == 1
