@@ -28,6 +28,12 @@ SCENARIOS = ROOT / "tests" / "scenarios"
 # What starts a program that was built here, where that is for another machine (ci/arm64); else nothing.
 EMULATOR = tuple(shlex.split(os.environ.get("SPPROF_EMULATOR", "")))
 
+
+def amount(usual):
+    """How much work a program under test is given: in an emulator, which takes ten times as long for it, a tenth."""
+    return max(1, usual // 10) if EMULATOR else usual
+
+
 # Long enough for any machine: it ends a child that hangs and decides nothing else.
 HANG_SECONDS = 600
 

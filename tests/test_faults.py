@@ -93,8 +93,8 @@ def test_no_fault_is_left_untried(driver):
 
 @pytest.mark.freethreading
 @pytest.mark.parametrize("name", ["3.13t", "3.14t"])
-def test_package(name):
-    support.interpreter(name)
+def test_package(interpreter, name):
+    interpreter(name)
     support.ninja(f"build/stress/faults/{name}/built")
     counts = cases(run(sys.executable, FAULTS / "package.py", name, "short"))
     assert counts.pop("cases") == sum(counts.values()) > 100

@@ -1,5 +1,7 @@
 """Capture: many threads of every kind of frame, and the arithmetic of what became of each tick."""
 
+import support
+
 
 def law_holds(stats):
     return stats["ticks"] == stats["captured"] + sum(stats["dropped"].values())
@@ -23,7 +25,7 @@ def check_capture(outcome):
 
 
 def test_eight_threads_of_every_kind_are_captured(freethreaded):
-    check_capture(freethreaded.run("capture", 8000))
+    check_capture(freethreaded.run("capture", support.amount(8000)))
 
 
 def test_short_capture_on_the_pre_release(interpreter):

@@ -6,8 +6,9 @@ import re
 import subprocess
 
 import pytest
+import support
 
-PROGRAM = """
+PROGRAM = f"""
 import sys, threading
 
 def spin(rounds):
@@ -16,7 +17,7 @@ def spin(rounds):
         total += number * number % 7
     return total
 
-threads = [threading.Thread(target=spin, args=(1_500_000,), name=f"spinner-{n}") for n in range(4)]
+threads = [threading.Thread(target=spin, args=({support.amount(1_500_000)},), name=f"spinner-{{n}}") for n in range(4)]
 for thread in threads:
     thread.start()
 for thread in threads:
@@ -83,7 +84,9 @@ def test_collapsed_output_is_one_line_per_stack(cli):
 def test_a_module_runs_as_with_python_m(cli):
     (cli.folder / "package").mkdir()
     (cli.folder / "package" / "__init__.py").write_text("")
-    (cli.folder / "package" / "__main__.py").write_text("import sys; print(__name__, sys.argv[1:])\nsum(range(10**7))")
+    (cli.folder / "package" / "__main__.py").write_text(
+        f"import sys; print(__name__, sys.argv[1:])\nsum(range({support.amount(10**7)}))"
+    )
     done = cli("run", "-o", "profile.json", "-m", "package", "a", "-b")
     assert (done.returncode, done.stdout) == (0, "__main__ ['a', '-b']\n"), done.stderr
 

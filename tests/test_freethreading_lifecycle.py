@@ -2,8 +2,8 @@
 
 import support
 
-CYCLES = 1000
-THREADS = 500
+CYCLES = support.amount(1000)
+THREADS = support.amount(500)
 
 
 def law_holds(stats):

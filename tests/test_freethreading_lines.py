@@ -1,5 +1,7 @@
 """Line numbers: what the program is known to spend its time on is what the samples say."""
 
+import support
+
 
 def check_lines(outcome):
     found = outcome.json
@@ -12,7 +14,7 @@ def check_lines(outcome):
 
 
 def test_samples_carry_the_line_of_the_hot_statement(freethreaded):
-    check_lines(freethreaded.run("lines", 6000))
+    check_lines(freethreaded.run("lines", support.amount(6000)))
 
 
 def test_short_form_on_the_pre_release(interpreter):

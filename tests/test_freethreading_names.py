@@ -1,6 +1,8 @@
 """Names: a sample names the function that ran, even if it is dead by now and its address another's."""
 
-FUNCTIONS = 20_000
+import support
+
+FUNCTIONS = support.amount(20_000)
 # Samples wait in their rings for a look, which comes every 10 ms at this interval: dozens of functions die meanwhile.
 INTERVAL_NS = 10_000_000
 

@@ -41,6 +41,7 @@ def test_short_form_on_the_pre_release(interpreter):
 
 
 def test_wall_sessions_come_and_go_with_threads_and_code(freethreaded):
-    found = freethreaded.run("churn", 300, "wall").json
-    assert found["laws"] == found["done"] >= 300
+    cycles = support.amount(300)
+    found = freethreaded.run("churn", cycles, "wall").json
+    assert found["laws"] == found["done"] >= cycles
     assert found["captured"] > 0

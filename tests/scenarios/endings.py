@@ -1,4 +1,4 @@
-"""A process that ends, in one way or another, in the middle of a session: `endings.py WAY`."""
+"""A process that ends, in one way or another, in the middle of a session: `endings.py WAY CHILDREN`."""
 
 import os
 import sys
@@ -21,7 +21,7 @@ for _ in range(3):
 spprof.start(interval_ms=1)
 work.wait_for_ticks(100)
 if way == "exec":
-    os.execv(sys.executable, [sys.executable, "-c", "print('another program', sum(range(10**7)))"])
+    os.execv(sys.executable, [sys.executable, "-c", "print('another program', sum(range(2 * 10**6)))"])
 elif way == "_exit":
     os._exit(3)
 elif way == "exit":
@@ -31,7 +31,7 @@ elif way == "exception":
 elif way == "subprocess":
     import subprocess
 
-    for _ in range(20):
+    for _ in range(int(sys.argv[2])):
         subprocess.run([sys.executable, "-I", "-S", "-c", "pass"], check=True)
     print("children ran", spprof.stop().stats["captured"] > 0)
 elif way != "end":

@@ -1,5 +1,6 @@
-"""Interpreters beside the one that is sampled, made, run and destroyed during a session."""
+"""Interpreters beside the one that is sampled, made, run and destroyed during a session: `subinterpreters.py COUNT`."""
 
+import sys
 import threading
 
 import spprof
@@ -31,7 +32,7 @@ def visit_others(count, failures):
 failures = []
 with work.Crew(work.KINDS[:3]):
     spprof.start(interval_ms=1)
-    visitors = [threading.Thread(target=visit_others, args=(10, failures)) for _ in range(2)]
+    visitors = [threading.Thread(target=visit_others, args=(int(sys.argv[1]), failures)) for _ in range(2)]
     for visitor in visitors:
         visitor.start()
     for visitor in visitors:
