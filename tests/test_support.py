@@ -27,6 +27,12 @@ def failure(scenario, **options):
     return str(raised.value)
 
 
+@pytest.mark.parametrize("emulator, least", [((), 7), (("an emulator",), 1)])
+def test_an_emulated_program_is_given_a_tenth_of_the_work(monkeypatch, emulator, least):
+    monkeypatch.setattr(support, "EMULATOR", emulator)
+    assert [support.amount(usual) for usual in (7, 1000)] == [least, 100 if emulator else 1000]
+
+
 def test_result_comes_back():
     outcome = THIS.run(LEAVE)
     assert outcome.json == {"a": 1}
