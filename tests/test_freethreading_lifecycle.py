@@ -4,6 +4,7 @@ import support
 
 CYCLES = support.amount(1000)
 THREADS = support.amount(500)
+CHURNED = support.amount(200)  # threads that come and go beside those cycles
 
 
 def law_holds(stats):
@@ -25,10 +26,10 @@ def test_a_thousand_sessions_leave_nothing_behind(freethreaded):
 
 
 def test_sessions_start_and_stop_while_code_and_threads_come_and_go(freethreaded):
-    found = freethreaded.run("churn", CYCLES).json
+    found = freethreaded.run("churn", CYCLES, CHURNED, "cpu").json
     assert found["laws"] == found["done"] >= CYCLES
     assert found["captured"] > 0
-    assert found["made"]["codes"] > CYCLES and found["made"]["threads"] > 100, "nothing came and went"
+    assert found["made"]["codes"] > CYCLES and found["made"]["threads"] >= CHURNED, "nothing came and went"
 
 
 def test_misuse_is_refused_clearly(freethreaded):

@@ -42,6 +42,6 @@ def test_short_form_on_the_pre_release(interpreter):
 
 def test_wall_sessions_come_and_go_with_threads_and_code(freethreaded):
     cycles = support.amount(300)
-    found = freethreaded.run("churn", cycles, "wall").json
+    found = freethreaded.run("churn", cycles, support.amount(200), "wall").json
     assert found["laws"] == found["done"] >= cycles
     assert found["captured"] > 0

@@ -48,6 +48,7 @@ LEFT_OUT = {
     "test_freethreading_chaos": "half of the neighbours take the fault signals: as for `session` below",
     "test_freethreading_soak": "the same neighbours",
     "test_freethreading_tsan": "ThreadSanitizer's runtime does not start in the emulator; row `storm` runs the same programs without",
+    "test_faults": "a hundred processes, each with a limit of its own that an emulator is too slow for",
     "pre_release": "no ARM64 build of 3.15t",
     "with_a_gil": "no ARM64 build with a GIL",
     "test_model_formal": "provers that run on the host and say the same of every architecture",

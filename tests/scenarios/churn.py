@@ -1,4 +1,4 @@
-"""Sessions that start and stop while code objects and threads come and go: `churn.py CYCLES [MODE]`."""
+"""Sessions that start and stop while code objects and threads come and go: `churn.py CYCLES THREADS MODE`."""
 
 import sys
 import threading
@@ -32,10 +32,9 @@ def churn_threads():
 workers = [threading.Thread(target=work) for work in (churn_code, churn_code, churn_code, churn_threads)]
 for worker in workers:
     worker.start()
-cycles = int(sys.argv[1])
-mode = sys.argv[2] if len(sys.argv) > 2 else "cpu"
+cycles, threads, mode = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
 done = laws = captured = 0
-while done < cycles or made["threads"] < 200:
+while done < cycles or made["threads"] < threads:
     done += 1
     spprof.start(interval_ms=1, mode=mode)
     sum(range(50_000))
