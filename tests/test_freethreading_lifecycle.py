@@ -59,3 +59,11 @@ def test_full_rings_lose_samples_and_count_them(freethreaded):
     assert 0 < found["drained_live"] <= found["drained"] == stats["samples"]
     assert found["drained_weight"] == stats["by_reason"]["captured"]
     assert found["deepest"] == 16
+
+
+def test_a_profiles_memory_goes_back_to_the_kernel_with_it(freethreaded):
+    found = freethreaded.run("profile_memory").json
+    assert found["samples"] > 0
+    assert found["before"] == [True, True]
+    assert found["after"] == [False, False], "the interpreter's allocator has kept it"
+    assert found["same"], "a pickled profile is another"

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <sys/mman.h>
 
 #include "atomics.h"
 #include "clock.h"
@@ -27,6 +28,8 @@ static struct {
 /* Code objects made since the package was imported. An observer sees one that another thread has made and published
  * without any order; whoever names it then reads this first, and with it sees the object whole. */
 static _Atomic uint64_t creations;
+
+static PyObject *mmap_type; /* mmap.mmap, from the first import on */
 
 /* The child of a fork starts afresh; what other threads held here at that moment is lost to it, and harmless. */
 static void after_fork_in_child(void) {
@@ -193,16 +196,29 @@ static PyObject *codes_list(void) {
     return list;
 }
 
+/* An object with room for `size` bytes at view->buf: pages of its own, which the kernel has back when it dies. As bytes,
+ * megabytes that came and went with each session would leave the interpreter's allocator larger each time. The caller
+ * releases the view. NULL: no memory, and MemoryError is set. */
+static PyObject *room_for(size_t size, Py_buffer *view) {
+    PyObject *room = size == 0
+                         ? PyByteArray_FromStringAndSize(NULL, 0)
+                         : PyObject_CallFunction(mmap_type, "ini", -1, (Py_ssize_t)size, MAP_PRIVATE | MAP_ANONYMOUS);
+    if (room != NULL && PyObject_GetBuffer(room, view, PyBUF_WRITABLE) != 0)
+        Py_CLEAR(room);
+    return room != NULL ? room : PyErr_NoMemory();
+}
+
 struct node_record {
     int32_t parent, code, line;
 };
 
-static PyObject *nodes_bytes(void) {
+static PyObject *nodes_array(void) {
     const struct profile *profile = recording.profile;
-    PyObject *bytes = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)profile->node_count * sizeof(struct node_record));
-    if (bytes == NULL)
+    Py_buffer view;
+    PyObject *array = room_for((size_t)profile->node_count * sizeof(struct node_record), &view);
+    if (array == NULL)
         return NULL;
-    struct node_record *records = (struct node_record *)PyBytes_AS_STRING(bytes);
+    struct node_record *records = view.buf;
     for (int32_t i = 0; i < profile->node_count; i++) {
         const struct profile_node *node = &profile->nodes[i];
         const struct code_names *names = codes_get(recording.codes, node->code);
@@ -212,7 +228,8 @@ static PyObject *nodes_bytes(void) {
                                  node->instruction);
         records[i] = (struct node_record){.parent = node->parent, .code = node->code, .line = line};
     }
-    return bytes;
+    PyBuffer_Release(&view);
+    return array;
 }
 
 struct sample_record {
@@ -222,12 +239,13 @@ struct sample_record {
     uint32_t weight, flags;
 };
 
-static PyObject *samples_bytes(void) {
+static PyObject *samples_array(void) {
     const struct profile *profile = recording.profile;
-    PyObject *bytes = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)profile->sample_count * sizeof(struct sample_record));
-    if (bytes == NULL)
+    Py_buffer view;
+    PyObject *array = room_for((size_t)profile->sample_count * sizeof(struct sample_record), &view);
+    if (array == NULL)
         return NULL;
-    struct sample_record *records = (struct sample_record *)PyBytes_AS_STRING(bytes);
+    struct sample_record *records = view.buf;
     for (int64_t i = 0; i < profile->sample_count; i++) {
         const struct profile_sample *sample = &profile->samples[i];
         records[i] = (struct sample_record){
@@ -238,7 +256,8 @@ static PyObject *samples_bytes(void) {
             .flags = sample->flags,
         };
     }
-    return bytes;
+    PyBuffer_Release(&view);
+    return array;
 }
 
 static PyObject *threads_list(void) {
@@ -259,8 +278,8 @@ static PyObject *recording_dictionary(void) {
     if (recording.profile->out_of_memory || recording.names_lost)
         return PyErr_NoMemory();
     PyObject *result = PyDict_New();
-    if (result != NULL && put(result, "codes", codes_list()) && put(result, "nodes", nodes_bytes()) &&
-        put(result, "samples", samples_bytes()) && put(result, "threads", threads_list()) &&
+    if (result != NULL && put(result, "codes", codes_list()) && put(result, "nodes", nodes_array()) &&
+        put(result, "samples", samples_array()) && put(result, "threads", threads_list()) &&
         put_number(result, "started_ns", recording.started) && put(result, "stats", stats_dictionary()))
         return result;
     Py_XDECREF(result);
@@ -314,10 +333,17 @@ static PyObject *reasons_tuple(void) {
     return reasons;
 }
 
+static PyObject *imported(const char *module_name, const char *name) {
+    PyObject *module = PyImport_ImportModule(module_name);
+    PyObject *found = module == NULL ? NULL : PyObject_GetAttrString(module, name);
+    Py_XDECREF(module);
+    return found;
+}
+
 static int fill_module(PyObject *module) {
     static bool prepared; /* the module may be loaded again after it was taken from sys.modules */
     if (!prepared) {
-        if (PyCode_AddWatcher(on_code_event) < 0)
+        if ((mmap_type = imported("mmap", "mmap")) == NULL || PyCode_AddWatcher(on_code_event) < 0)
             return -1;
         if (pthread_atfork(NULL, NULL, after_fork_in_child) != 0) {
             PyErr_NoMemory();

@@ -1,5 +1,6 @@
 """Types of the extension module over the C core. Every function may be called from any thread."""
 
+from collections.abc import Buffer
 from typing import TypedDict
 
 REASONS: tuple[str, ...]
@@ -19,13 +20,13 @@ class NativeStats(TypedDict):
     duration_ns: int
 
 class NativeProfile(TypedDict):
-    """What one session collected. The two byte strings are arrays of native-endian records without padding."""
+    """What one session collected. The two buffers are arrays of native-endian records without padding."""
 
     codes: list[tuple[str, str, int]]
     """Qualified name, file name and first line; the strings may hold any code points, lone surrogates too."""
-    nodes: bytes
+    nodes: Buffer
     """Records "=iii": parent node or -1, index into codes, line or 0; a parent comes before its children."""
-    samples: bytes
+    samples: Buffer
     """Records "=qIiII": nanoseconds since the start, thread, innermost node or -1, weight in ticks, flags."""
     threads: list[tuple[int, str]]
     """Native thread id and the kernel's name for the thread."""

@@ -126,6 +126,11 @@ class Profile:
         self.threads = threads
         self.stats = public_stats(native["stats"], mode=mode, interval_ms=interval_ms)
 
+    def __getstate__(self) -> dict[str, object]:
+        """For copies and pickles: the extension's buffers are pages of this process."""
+        arrays = {name: bytes(self._native[name]) for name in ("nodes", "samples")}
+        return {**self.__dict__, "_native": {**self._native, **arrays}}
+
     def __repr__(self) -> str:
         return (
             f"<spprof.Profile: {self.stats['samples']} samples, {len(self.threads)} threads, "
