@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import subprocess
 from dataclasses import dataclass
 
@@ -14,6 +15,7 @@ HANG_SECONDS = 2
 
 ENVIRONMENT = {
     "AFL_NO_UI": "1",
+    "AFL_KILL_SIGNAL": str(int(signal.SIGTERM)),  # as fuzz/driver.c asks
     "AFL_NO_COLOR": "1",
     "AFL_QUIET": "1",
     "AFL_NO_AFFINITY": "1",

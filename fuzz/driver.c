@@ -13,11 +13,14 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <sched.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -58,22 +61,69 @@ extern uint8_t *__afl_area_ptr; /* of AFL++'s runtime: the edges of the present 
 /* Where AFL++ asks for a run, and where it is told of it: the fork server's, by AFL++'s documents. */
 enum { ASKED = 198, TOLD = 199 };
 
+enum { INPUTS_OF_A_PROCESS = 100000, PATIENCE = 300 /* seconds of its CPU time */ };
+
 /* AFL++'s fork server waits for the end of the child that it has made, and meanwhile uses no pipe. So the child answers
  * the fuzzer itself, from its second input on: with the status of the run that is over, a zero, and with who would have
- * to be killed for the next one. The fork server is back when this process has come to its end, and tells of that. In
- * AFL++'s own loop each input takes a stop, which the fork server has to be told of, and a signal to go on. */
+ * to be ended for the next one. The fork server is back when this process has come to its end, and tells of that. In
+ * AFL++'s own loop each input takes a stop, which the fork server has to be told of, and a signal to go on.
+ *
+ * There must be one answer to each request. So what ends a run that takes too long has to be a signal that can be heard
+ * out: AFL_KILL_SIGNAL must be SIGTERM. Without that the loop is AFL++'s. */
+static volatile sig_atomic_t answering; /* from before the answer until after the next request */
+static volatile sig_atomic_t late;      /* the signal came meanwhile: for which of the two runs, the request tells */
+
+static void on_end(int signal) {
+    (void)signal;
+    if (!answering)
+        _exit(0); /* the fork server answers */
+    late = 1;
+}
+
+/* The fork server says who its child is once it has made it, which may be after the child's first run. An answer must not
+ * come before that: the fork server has said it when it sleeps. */
+static void await_fork_server(void) {
+    char path[32], line[512] = "";
+    snprintf(path, sizeof path, "/proc/%d/stat", (int)getppid());
+    const char *state = NULL;
+    while (state == NULL || strncmp(state, ") S", 3) != 0) {
+        FILE *file = fopen(path, "r");
+        if (file == NULL)
+            return; /* it is gone, and so is who would read an answer */
+        state = fgets(line, sizeof line, file) != NULL ? strrchr(line, ')') : NULL;
+        fclose(file);
+        sched_yield();
+    }
+}
+
+/* False: the fuzzer is gone. */
 static bool next_input(int asked, int told) {
     const int32_t answer[] = {0, getpid()};
-    int32_t request;
+    int32_t former_was_late;
     ssize_t got;
+    answering = 1;
     if (write(told, answer, sizeof answer) != sizeof answer)
-        return false; /* the fuzzer is gone */
-    do
-        got = read(asked, &request, sizeof request);
-    while (got < 0 && errno == EINTR);
-    if (got != sizeof request)
         return false;
-    return true;
+    do
+        got = read(asked, &former_was_late, sizeof former_was_late);
+    while (got < 0 && errno == EINTR);
+    answering = 0;
+    if (late && !former_was_late)
+        _exit(0);
+    late = 0;
+    return got == sizeof former_was_late;
+}
+
+static void answer_the_fuzzer(const uint8_t *bytes, int asked, int told) {
+    signal(SIGTERM, on_end);
+    await_fork_server();
+    /* Ends even a run that hangs with its signals blocked. */
+    setrlimit(RLIMIT_CPU, &(struct rlimit){.rlim_cur = PATIENCE, .rlim_max = PATIENCE});
+    int left = INPUTS_OF_A_PROCESS;
+    do {
+        __afl_area_ptr[0] = 1; /* as in AFL++'s loop: a run without any edge is taken for a fault of the program */
+        try_input(bytes, (size_t)__AFL_FUZZ_TESTCASE_LEN);
+    } while (--left > 0 && next_input(asked, told));
 }
 
 int main(void) {
@@ -81,11 +131,12 @@ int main(void) {
     int asked = dup(ASKED), told = dup(TOLD); /* the runtime closes its own in the child; -1: nobody asks */
     __AFL_INIT();
     const uint8_t *bytes = __AFL_FUZZ_TESTCASE_BUF;
-    int left = asked < 0 ? 1 : 100000; /* inputs; then a new process takes over, as the fork server sees to */
-    do {
-        __afl_area_ptr[0] = 1; /* as in AFL++'s loop: a run without any edge is taken for a fault of the program */
-        try_input(bytes, (size_t)__AFL_FUZZ_TESTCASE_LEN);
-    } while (--left > 0 && next_input(asked, told));
+    const char *end = getenv("AFL_KILL_SIGNAL");
+    if (asked >= 0 && end != NULL && atoi(end) == SIGTERM)
+        answer_the_fuzzer(bytes, asked, told);
+    else
+        while (__AFL_LOOP(INPUTS_OF_A_PROCESS))
+            try_input(bytes, (size_t)__AFL_FUZZ_TESTCASE_LEN);
     return 0;
 }
 

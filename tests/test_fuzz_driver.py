@@ -16,6 +16,7 @@ FLAGS = (
     f"-I{FUZZ}",
 )
 HANG_MS = 3000
+PATIENCE_MS = 30
 
 
 @pytest.fixture(scope="module")
@@ -27,27 +28,45 @@ def program(tmp_path_factory):
     return made
 
 
-def edges(program, folder, inputs):
+@pytest.fixture(params=["answers itself", "AFL++'s loop"])
+def environment(request):
+    """What AFL++ is run with. In AFL++'s own loop a run that takes too long is ended by SIGKILL."""
+    usual = {**os.environ, "AFL_NO_AFFINITY": "1"}
+    return {**usual, "AFL_KILL_SIGNAL": "15"} if request.param == "answers itself" else usual
+
+
+def edges(program, environment, folder, inputs, patience_ms=HANG_MS):
     """The edges that AFL++ saw of each input, tried one after the other, and what it said."""
     given, seen = folder / "in", folder / "out"
-    given.mkdir()
+    given.mkdir(parents=True)
     for number, text in enumerate(inputs):
         (given / f"{number:03}").write_text(text)
-    command = ["afl-showmap", "-t", str(HANG_MS), "-i", given, "-o", seen, "--", program]
-    done = subprocess.run(command, env={**os.environ, "AFL_NO_AFFINITY": "1"}, capture_output=True, text=True)
+    command = ["afl-showmap", "-t", str(patience_ms), "-i", given, "-o", seen, "--", program]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     return [(seen / f"{number:03}").read_text() for number in range(len(inputs))], done.stdout + done.stderr
 
 
-def test_an_input_is_told_apart_whatever_was_tried_before(program, tmp_path):
-    one, other, *later = edges(program, tmp_path, "ab" + 10 * "ab")[0]
+def test_an_input_is_told_apart_whatever_was_tried_before(program, environment, tmp_path):
+    one, other, *later = edges(program, environment, tmp_path, "ab" + 10 * "ab")[0]
     assert one != other
     assert later == 10 * [one, other]
 
 
-def test_after_a_crash_and_a_hang_the_next_input_is_tried(program, tmp_path):
-    found, told = edges(program, tmp_path, "abcabhab")
+def test_after_a_crash_and_a_hang_the_next_input_is_tried(program, environment, tmp_path):
+    found, told = edges(program, environment, tmp_path, "abcabhab")
     one, other = found[:2]
     assert found[3:5] == found[6:8] == [one, other]
     assert len({one, other, found[2], found[5]}) == 4
     assert told.count("killed by signal") == told.count("timed off") == 1
+
+
+def test_a_run_that_ends_as_its_time_is_over_is_answered_once(program, environment, tmp_path):
+    """Each sleeps for about as long as a run may take. An answer more, or one less, would move all that follow."""
+    one, other = edges(program, environment, tmp_path / "reference", "ab")[0]
+    inputs = 60 * ["s" + chr(PATIENCE_MS), "a", "b"]
+    found, _ = edges(program, environment, tmp_path / "late", inputs, PATIENCE_MS)
+    # On a busy machine these may take too long too, and are then no more than the beginning of their edges.
+    of_a, of_b = found[1::3], found[2::3]
+    assert other not in of_a and one not in of_b
+    assert one in of_a and other in of_b
