@@ -1,7 +1,7 @@
 """How many examples Hypothesis tries: one of four fixed profiles, named by HYPOTHESIS_PROFILE.
 
     dev       few examples, other ones each time: while something is being written. Too few to ask what is never reached
-    emulated  as few, the same ones each time: where an emulator makes each slow
+    emulated  still fewer, the same ones each time: where an emulator makes each slow
     ci        the usual one: the same checkout tries the same examples
     long      very many, other ones each time: for a night
 
@@ -25,7 +25,7 @@ class Profile:
 
 PROFILES = {
     "dev": Profile(20, 20, False),
-    "emulated": Profile(20, 20, True),
+    "emulated": Profile(5, 20, True),
     "ci": Profile(100, 30, True),
     "long": Profile(5000, 100, False),
 }
