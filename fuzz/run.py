@@ -417,7 +417,8 @@ def parse():
 
 
 def main():
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for number in (signal.SIGTERM, signal.SIGINT):  # a shell starts what runs in the background with SIGINT ignored
+        signal.signal(number, signal.default_int_handler)
     options = parse()
     seconds, targets = read_seconds(), read_targets()
     check_built(targets)

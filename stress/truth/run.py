@@ -434,7 +434,8 @@ def parse(arguments):
 
 
 def main():
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for number in (signal.SIGTERM, signal.SIGINT):  # a shell starts what runs in the background with SIGINT ignored
+        signal.signal(number, signal.default_int_handler)
     options = parse(sys.argv[1:])
     total = read_seconds(25 if options.short else 240)
     cells = without_absent_peers(choose_cells(options))
