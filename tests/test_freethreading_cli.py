@@ -96,7 +96,9 @@ def test_an_uncaught_exception_looks_as_without_the_profiler(cli):
     done = cli("run", "-o", "profile.json", "broken.py")
     assert done.returncode == 1
     assert "LookupError: gone" in done.stderr
-    assert "cli.py" not in done.stderr and "runpy" not in done.stderr
+    # The summary may name the launcher: what it took to read the program is sampled too.
+    shown = [line for line in done.stderr.splitlines() if not line.startswith("spprof:")]
+    assert not any("cli.py" in line or "runpy" in line for line in shown), done.stderr
     assert (cli.folder / "profile.json").exists()
 
 
