@@ -50,7 +50,8 @@ def memory():
     """What is in use: copies of bytecode that 3.14t keeps for threads that have ended, and what is free in the C library's
     heaps, go back first."""
     gc.collect()
-    sys._clear_internal_caches()
+    if hasattr(sys, "_clear_internal_caches"):  # from 3.13 on
+        sys._clear_internal_caches()
     libc.malloc_trim(0)
     heap = libc.mallinfo2()
     return {"heap": heap.uordblks + heap.hblkhd, "process": resident()}
