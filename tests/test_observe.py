@@ -355,6 +355,27 @@ def test_page_that_goes_before_its_words_are_copied(by_syscall, announced):
         pages[0].__exit__(None, None, None)
 
 
+def test_page_that_goes_before_the_words_of_a_deep_stacks_outer_frames_are_copied(by_syscall, announced):
+    """The first call has copied its frames by then; another fails."""
+    image = deep_image(1000)
+    begun, pages = [], []
+
+    def lose(address):
+        if address == image.at("thread.current_frame", image.state):
+            begun.append(address)
+            if len(begun) == 2:
+                pages.append(synthetic.bad_page(image.at("frame.executable", image.chain[1]), "protected"))
+                pages[0].__enter__()
+
+    calls = BySystemCalls(announced, lose, room=2 * 1000 + 3)
+    try:
+        assert calls.walk(image) == Verdict("fault")
+        assert calls.met() == {"torn": 1, "fault": ATTEMPTS - 1}
+        assert calls.copies == [1 + 3 * COPIED, 1 + 3 * COPIED, 1 + 3 * (len(image.chain) - 2 * COPIED)]
+    finally:
+        pages[0].__exit__(None, None, None)
+
+
 # --- what a second look may meet --------------------------------------------------------------------------
 
 
