@@ -161,13 +161,13 @@ def run_case(faults, call, error, lasting, nth):
     other = threading.Thread(target=leave.wait)
     other.start()
     fired, blocks, started = 0, [], []
-    for _ in range(6):
+    # A block that is kept once is no leak: where threads overlap, there is a slot more for good. A leak goes on.
+    while len(blocks) < 6 or (blocks[-1] > blocks[-3] and len(blocks) < 20):
         faults.plan(call, error, lasting, nth)
         started.append(try_once(faults))
         fired += faults.fired
         blocks.append(faults.holdings.blocks)
-    # One that was kept once is no leak: where threads overlap, there is a slot more for good. A leak has two by then.
-    assert blocks[-1] - blocks[-3] < 2, f"the last tries keep {blocks[-1] - blocks[-3]} blocks of memory more"
+    assert blocks[-1] <= blocks[-3], f"the last tries keep {blocks[-1] - blocks[-3]} blocks of memory more"
     assert all(started) or fired, "a start failed without any fault"
     must_work()
     leave.set()
