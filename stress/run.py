@@ -19,8 +19,8 @@ ROOT = HERE.parent
 RESULTS = ROOT / "build" / "results"
 sys.path.insert(0, str(ROOT))
 
-from stress.chaos.run import catch_signals, seed_from_environment  # noqa: E402 - wherever this is run from
-from stress.truth.run import end_group, write_whole  # noqa: E402
+from stress.chaos.run import seed_from_environment  # noqa: E402 - wherever this is run from
+from stress.truth.run import catch_signals, end_group, write_whole  # noqa: E402
 
 
 def parts(seed):

@@ -15,7 +15,6 @@ import json
 import os
 import random
 import shlex
-import signal
 import subprocess
 import sys
 import tempfile
@@ -29,7 +28,7 @@ for folder in (HERE, ROOT):
 
 from antagonists import ANTAGONISTS  # noqa: E402 - a sibling, wherever this is run from
 
-from stress.truth.run import bound, describe, end_group, find_python, undisturbed, write_whole  # noqa: E402
+from stress.truth.run import bound, catch_signals, describe, end_group, find_python, undisturbed, write_whole  # noqa: E402
 
 INTERPRETERS = ("3.13t", "3.14t")
 MODES = ("cpu", "wall")
@@ -314,12 +313,6 @@ def parse(arguments):
     options.seconds = number_from("STRESS_SECONDS", 40 if options.short else 180)
     options.seed = seed_from_environment()
     return options
-
-
-def catch_signals():
-    """Both end the run in the same way; a shell in the background has SIGINT ignored."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.default_int_handler)
 
 
 def main():

@@ -24,7 +24,7 @@ for folder in (HERE, ROOT):
 
 import run as chaos  # noqa: E402 - a sibling, wherever this is run from
 
-from stress.truth.run import bound, describe, end_group, find_python, write_whole  # noqa: E402
+from stress.truth.run import bound, catch_signals, describe, end_group, find_python, write_whole  # noqa: E402
 
 RESULT = ROOT / "build" / "results" / "soak.json"
 # What resident memory may grow by after the first minutes, bytes. It is read after each act, where it goes up and down by
@@ -33,7 +33,7 @@ WARM_MINUTES = 5
 FLOOR_MINUTES = 5
 GROWTH_MOST = 1 << 20
 # What the interpreter's allocator frees goes back to the kernel at once, and the C library has one heap for all threads,
-# not one for each of the first sixteen, each of which would come to hold a little.
+# not one for each of the first few, each of which would come to hold a little.
 ALLOCATOR = {"MIMALLOC_PURGE_DELAY": "0", "MIMALLOC_ABANDONED_PAGE_PURGE": "1", "MALLOC_ARENA_MAX": "1"}
 STALLED_SECONDS = 120  # an act takes seconds
 
@@ -197,7 +197,7 @@ def parse():
 
 
 def main():
-    chaos.catch_signals()
+    catch_signals()
     options = parse()
     seconds = chaos.number_from("SOAK_MINUTES", 60) * 60
     seed = chaos.seed_from_environment()

@@ -163,6 +163,12 @@ def undisturbed():
         raise KeyboardInterrupt
 
 
+def catch_signals():
+    """Both end the run in the same way; a shell in the background has SIGINT ignored."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
+
+
 def end_group(child):
     """The child and whatever it started."""
     try:
@@ -434,8 +440,7 @@ def parse(arguments):
 
 
 def main():
-    for number in (signal.SIGTERM, signal.SIGINT):  # a shell starts what runs in the background with SIGINT ignored
-        signal.signal(number, signal.default_int_handler)
+    catch_signals()
     options = parse(sys.argv[1:])
     total = read_seconds(25 if options.short else 240)
     cells = without_absent_peers(choose_cells(options))
