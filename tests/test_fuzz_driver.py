@@ -1,6 +1,9 @@
 """The driver of the fuzz targets beside AFL++: one process for many inputs, and another once it has come to its end."""
 
 import os
+import select
+import signal
+import struct
 import subprocess
 
 import pytest
@@ -70,3 +73,55 @@ def test_a_run_that_ends_as_its_time_is_over_is_answered_once(program, environme
     of_a, of_b = found[1::3], found[2::3]
     assert other not in of_a and one not in of_b
     assert one in of_a and other in of_b
+
+
+class Fuzzer:
+    """Speaks to the program's fork server as AFL++ does: a word for each run that is asked for, and one or two back."""
+
+    ASKED, TOLD = 198, 199
+
+    def __init__(self, program):
+        asked, self.ask_end = os.pipe()
+        self.told_end, told = os.pipe()
+        os.dup2(asked, self.ASKED)
+        os.dup2(told, self.TOLD)
+        environment = {**os.environ, "AFL_KILL_SIGNAL": "15", "__AFL_DEFER_FORKSRV": "1", "AFL_OLD_FORKSERVER": "1"}
+        self.server = subprocess.Popen(
+            [program], env=environment, stdin=subprocess.DEVNULL, pass_fds=(self.ASKED, self.TOLD)
+        )
+        for end in (asked, told, self.ASKED, self.TOLD):
+            os.close(end)
+        self.hear()  # that it is there
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        os.close(self.ask_end)
+        os.close(self.told_end)
+        self.server.wait(support.HANG_SECONDS)
+
+    def ask(self, former_was_late=False):
+        os.write(self.ask_end, struct.pack("=i", former_was_late))
+
+    def hear(self):
+        assert select.select([self.told_end], [], [], support.HANG_SECONDS)[0], "there is no answer"
+        return struct.unpack("=i", os.read(self.told_end, 4))[0]
+
+
+def test_an_end_that_comes_after_the_answer_is_told_apart_by_the_next_request(program):
+    with Fuzzer(program) as fuzzer:
+        fuzzer.ask()
+        child = fuzzer.hear()
+        assert [fuzzer.hear(), fuzzer.hear()] == [0, child]
+        os.kill(child, signal.SIGTERM)  # meant for the run that has been answered
+        for former_was_late in (True, False):
+            fuzzer.ask(former_was_late)
+            assert [fuzzer.hear(), fuzzer.hear()] == [0, child]
+        os.kill(child, signal.SIGTERM)  # meant for the run that is asked for next
+        fuzzer.ask()
+        assert fuzzer.hear() == 0
+        fuzzer.ask()
+        another = fuzzer.hear()
+        assert another not in (0, child)
+        assert [fuzzer.hear(), fuzzer.hear()] == [0, another]
