@@ -44,8 +44,11 @@ class Troupe:
         self.sessions.judge(Bench(workload, stage.roles, None, None, None), guests)
 
     def run(self, cast, dice, until):
+        played = {}
         threads = [
-            threading.Thread(target=self.play, args=(name, antagonist, random.Random(dice.getrandbits(64)), until))
+            threading.Thread(
+                target=self.play, args=(played, name, antagonist, random.Random(dice.getrandbits(64)), until)
+            )
             for name, antagonist in cast.items()
         ]
         for thread in threads:
@@ -54,13 +57,15 @@ class Troupe:
             time.sleep(0.005)  # where Python's signal handlers run
         for thread in threads:
             thread.join()
+        for name, rounds in played.items():  # added up here: an integer that lives on holds a page of its maker's heap
+            self.rounds[name] = self.rounds.get(name, 0) + rounds
 
-    def play(self, name, antagonist, dice, until):
-        while True:
+    def play(self, played, name, antagonist, dice, until):
+        rounds = 0
+        while not rounds or time.monotonic() < until:
             self.guard(name, antagonist.round, dice)
-            self.rounds[name] = self.rounds.get(name, 0) + 1
-            if time.monotonic() >= until:
-                break
+            rounds += 1
+        played[name] = rounds
 
     def guard(self, name, function, *arguments):
         try:

@@ -19,7 +19,7 @@ class Mallinfo(ctypes.Structure):
     _fields_ = [(name, ctypes.c_size_t) for name in names]
 
 
-libc = ctypes.CDLL(None)
+libc = ctypes.CDLL(None)  # once: 3.13t keeps some of each for ever
 libc.mallinfo2.restype = Mallinfo
 
 

@@ -27,7 +27,7 @@ BUCKETS = 40
 
 def handler_times():
     by_bucket, longest = (ctypes.c_uint64 * BUCKETS)(), ctypes.c_uint64()
-    ctypes.CDLL(None).stopwatch_read(by_bucket, ctypes.byref(longest))
+    held.libc.stopwatch_read(by_bucket, ctypes.byref(longest))
     return {"handler_ns": list(by_bucket), "worst_handler_ns": longest.value}
 
 
