@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -44,6 +45,19 @@ def test_a_cell_that_crashes_or_hangs_fails_the_run(tmp_path, monkeypatch, numbe
     running.conclude()
     assert [text.splitlines()[0] for text in chaos.complaints(cell)] == [word]
     assert running.child.returncode is not None
+
+
+def test_what_crashes_the_interpreter_alone_is_left_out(freethreaded):
+    """Once this passes no more, an antagonist can call it: Tracing, in stress/chaos/antagonists/tracing.py."""
+    program = CHAOS / "evidence" / "trace_all_threads.py"
+    done = subprocess.run(
+        [freethreaded.path, program],
+        env={name: value for name, value in os.environ.items() if not name.startswith("PYTHON")},
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_CORE, (0, 0)),
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == -signal.SIGSEGV, done.stdout + done.stderr
 
 
 def findings(**changes):

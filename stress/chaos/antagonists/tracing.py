@@ -21,14 +21,19 @@ def monitor_hook(*arguments):
 
 
 class Tracing(Antagonist):
+    """threading.settrace_all_threads is left out: it crashes the interpreter (evidence/trace_all_threads.py)."""
+
     guests = frozenset({(__file__, "trace_hook"), (__file__, "profile_hook")})
 
     def round(self, dice):
         limit = dice.randrange(1, 400)
-        set_trace, set_profile = sys.settrace, sys.setprofile
-        if dice.random() < 0.3:
-            set_trace, set_profile = threading.settrace_all_threads, threading.setprofile_all_threads
-        toggle, hook = dice.choice(((set_trace, trace_hook), (set_profile, profile_hook)))
+        toggle, hook = dice.choice(
+            (
+                (sys.settrace, trace_hook),
+                (sys.setprofile, profile_hook),
+                (threading.setprofile_all_threads, profile_hook),
+            )
+        )
         toggle(hook)
         try:
             found = busy(limit)
