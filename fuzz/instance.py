@@ -3,9 +3,14 @@
 import os
 import signal
 import subprocess
+import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from stress.children import end_group
 
 # How long an instance may take to end after it was asked to, seconds.
 PATIENCE = 15
@@ -62,8 +67,7 @@ class Instance:
         try:
             self.child.wait(PATIENCE)
         except subprocess.TimeoutExpired:
-            os.killpg(self.child.pid, signal.SIGKILL)
-            self.child.wait()
+            end_group(self.child)
 
     # --- what it left ---
 

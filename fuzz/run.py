@@ -14,10 +14,8 @@ Environment:
 
 import argparse
 import hashlib
-import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -27,6 +25,11 @@ from pathlib import Path
 import engines
 import instance
 from targets import BUILD, REASONS, RESULTS, ROOT, TARGETS, folder_of
+
+sys.path.insert(0, str(ROOT))
+
+from stress.children import catch_signals
+from stress.results import write_whole
 
 FINDINGS_MOST = 5  # of one target that are minimised; the others stay where they are
 CONTROL_SECONDS = 60  # in which a planted bug must be found; the control ends when it is
@@ -349,13 +352,6 @@ def summary(results, interrupted):
     }
 
 
-def write_whole(path, value):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    new = path.with_name(path.name + ".new")
-    new.write_text(json.dumps(value, indent=1) + "\n")
-    os.replace(new, path)
-
-
 # --- the run -------------------------------------------------------------------------------------------------------
 
 
@@ -417,8 +413,7 @@ def parse():
 
 
 def main():
-    for number in (signal.SIGTERM, signal.SIGINT):  # a shell starts what runs in the background with SIGINT ignored
-        signal.signal(number, signal.default_int_handler)
+    catch_signals()
     options = parse()
     seconds, targets = read_seconds(), read_targets()
     check_built(targets)

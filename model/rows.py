@@ -1,11 +1,11 @@
 """One row of what was judged, and how programs are run for it."""
 
-import os
-import signal
 import subprocess
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from stress.children import kill_group
 
 ROOT = Path(__file__).resolve().parent.parent
 WORK = ROOT / "build" / "model"
@@ -63,10 +63,7 @@ _children = set()
 def end_children():
     """Ends what is still running; for an interrupted run."""
     for child in list(_children):
-        try:
-            os.killpg(child.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
+        kill_group(child)
 
 
 def run(command, timeout=600, cwd=None, text=""):
@@ -87,10 +84,10 @@ def run(command, timeout=600, cwd=None, text=""):
             output, _ = child.communicate(text, timeout=timeout)
             status = child.returncode
         except subprocess.TimeoutExpired:
-            os.killpg(child.pid, signal.SIGKILL)
+            kill_group(child)
             output, status = child.communicate()[0], None
         except BaseException:
-            os.killpg(child.pid, signal.SIGKILL)
+            kill_group(child)
             raise
         finally:
             _children.discard(child)

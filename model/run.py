@@ -12,7 +12,6 @@ input; 5 nothing was run. Where herd7 or CBMC cannot be had, their rows are skip
 """
 
 import argparse
-import json
 import os
 import sys
 import time
@@ -25,6 +24,7 @@ from model import rows
 from model.lifecycle import check
 from model.litmus import judge
 from model.proofs import prove
+from stress.results import write_whole
 
 RESULTS = rows.ROOT / "build" / "results" / "model.json"
 
@@ -66,11 +66,7 @@ def print_table(judged):
 
 
 def write_results(judged, skipped, quick):
-    RESULTS.parent.mkdir(parents=True, exist_ok=True)
-    new = RESULTS.with_suffix(".json.new")
-    content = {"quick": quick, "rows": [row.as_json() for row in judged], "skipped": skipped}
-    new.write_text(json.dumps(content, indent=1) + "\n")
-    os.replace(new, RESULTS)
+    write_whole(RESULTS, {"quick": quick, "rows": [row.as_json() for row in judged], "skipped": skipped})
 
 
 def judge_all(todo):

@@ -20,7 +20,8 @@ RESULTS = ROOT / "build" / "results"
 sys.path.insert(0, str(ROOT))
 
 from stress.chaos.run import seed_from_environment  # noqa: E402 - wherever this is run from
-from stress.truth.run import catch_signals, end_group, write_whole  # noqa: E402
+from stress.children import catch_signals, end_group  # noqa: E402
+from stress.results import write_whole  # noqa: E402
 
 
 def parts(seed):

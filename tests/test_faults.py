@@ -2,8 +2,10 @@
 
 import re
 import shutil
+import signal
 import subprocess
 import sys
+import time
 
 import pytest
 import support
@@ -208,3 +210,35 @@ def test_bad_words(driver, words):
 def test_one_case(driver):
     assert run(driver, "cpu-sink", "open", "2", "once", "1").stdout == "holds\n"
     assert run(driver, "cpu-sink", "open", "2", "once", "999").stdout == "holds; the fault was not reached\n"
+
+
+# --- the whole run -----------------------------------------------------------------------------------------
+
+
+def running(program):
+    return subprocess.run(["pgrep", "-f", str(program)], capture_output=True, text=True).stdout.split()
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM], ids=lambda how: how.name)
+def test_interrupting_leaves_nothing(driver, how, tmp_path):
+    """In a tree of its own, whose drivers are nobody else's."""
+    for name in ("stress/faults/run.py", "stress/children.py", "stress/results.py", "build/stress/faults/driver"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(support.ROOT / name, tmp_path / name)
+    program = tmp_path / "build/stress/faults/driver"
+    with subprocess.Popen(
+        [sys.executable, "stress/faults/run.py"],
+        cwd=tmp_path,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as child:
+        until = time.monotonic() + support.HANG_SECONDS
+        while len(running(program)) < 2 and child.poll() is None and time.monotonic() < until:
+            time.sleep(0.01)
+        child.send_signal(how)
+        complaint = child.stderr.read()
+    assert child.returncode == 130, complaint
+    assert complaint.splitlines()[-1] == "to repeat: stress/faults/run.py"
+    assert running(program) == []
+    assert not (tmp_path / "build/results").exists()

@@ -26,6 +26,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent.parent
+sys.path.insert(0, str(ROOT))
+
+from stress.children import catch_signals, end_group  # noqa: E402 - wherever this is run from
+from stress.results import write_whole  # noqa: E402
+
 RESULT = ROOT / "build" / "results" / "arm64.json"
 LOGS = ROOT / "build" / "arm64" / "logs"
 INTERPRETERS = ("3.13t", "3.14t")
@@ -264,7 +269,7 @@ class Runner:
             status = None
             found.problems.append(f"hung for {PATIENCE} s")
         finally:
-            end_group(child)
+            ask_to_end(child)
             with self.lock:
                 del self.children[row.name]
         if self.stopping:
@@ -293,16 +298,16 @@ class Runner:
         with self.lock:
             self.stopping = True
             for child in self.children.values():
-                end_group(child)
+                ask_to_end(child)
 
 
-def end_group(child):
-    """Asked first, because what it has started may be in groups of their own, which it ends then."""
-    for number, patience in ((signal.SIGINT, 10), (signal.SIGKILL, None)):
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(child.pid, number)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            child.wait(patience)
+def ask_to_end(child):
+    """What it has started may be in groups of their own, which it ends itself."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(child.pid, signal.SIGINT)
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        child.wait(10)
+    end_group(child)
 
 
 HEAD = f"{'row':16} {'passed':>7} {'failed':>7} {'skipped':>8} {'impossible':>10} {'seconds':>8}"
@@ -363,13 +368,6 @@ def summary(results, chosen, complete):
     }
 
 
-def write_whole(path, value):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    new = path.with_name(path.name + ".new")
-    new.write_text(json.dumps(value, indent=1) + "\n")
-    os.replace(new, path)
-
-
 def conclude(chosen, results, total):
     for name, reason in (LEFT_OUT | FUZZ_LEFT_OUT).items():
         print(f"left out: {name}: {reason}")
@@ -418,8 +416,7 @@ def choose():
 
 
 def main():
-    for number in (signal.SIGTERM, signal.SIGINT):  # a shell starts what runs in the background with SIGINT ignored
-        signal.signal(number, signal.default_int_handler)
+    catch_signals()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", type=Path, default=RESULT, metavar="FILE")
     options = parser.parse_args()

@@ -11,12 +11,14 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE.parent / "truth"))
+for folder in (HERE.parent / "truth", HERE.parent.parent):
+    sys.path.insert(0, str(folder))
 
 import antagonists  # noqa: E402 - the witnesses' folder is on the path by now
 import held  # noqa: E402
 from acting import WITNESSES, Troupe  # noqa: E402
-from result import write_whole  # noqa: E402
+
+from stress.results import write_whole  # noqa: E402
 
 
 def main():

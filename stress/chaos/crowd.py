@@ -10,11 +10,15 @@ import sys
 import threading
 import time
 from collections import Counter
+from pathlib import Path
 
 import held
 import spprof
 from antagonists import busy, busy_result
-from result import write_whole
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
+
+from stress.results import write_whole
 
 THREADS = 1000
 PAUSE = 0.05  # seconds between two goes of a thread: all of them together are then less than one core has

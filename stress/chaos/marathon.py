@@ -14,12 +14,14 @@ import time
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE.parent / "truth"))
+for folder in (HERE.parent / "truth", HERE.parent.parent):
+    sys.path.insert(0, str(folder))
 
 import held  # noqa: E402 - the witnesses' folder is on the path by now
 from acting import WITNESSES, Troupe  # noqa: E402
 from antagonists import drawn, mixable  # noqa: E402
-from result import write_whole  # noqa: E402
+
+from stress.results import write_whole  # noqa: E402
 
 MODES = ("cpu", "wall")
 BUCKETS = 40
@@ -52,7 +54,8 @@ def main():
         now = held.settled(first)
         left |= {name: max(now[name] - first[name], left.get(name, 0)) for name in now if now[name] > first[name]}
         found = {**troupe.findings(), **now, **held.memory(), **handler_times()}
-        write_whole(path, {**found, "acts": acts, "seconds": time.monotonic() - began, "left": left})
+        found |= {"acts": acts, "seconds": time.monotonic() - began, "left": left}
+        write_whole(path, found, indent=None)  # by the encoder in C, which makes no objects of its own
 
 
 if __name__ == "__main__":

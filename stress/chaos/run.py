@@ -28,7 +28,9 @@ for folder in (HERE, ROOT):
 
 from antagonists import ANTAGONISTS  # noqa: E402 - a sibling, wherever this is run from
 
-from stress.truth.run import bound, catch_signals, describe, end_group, find_python, undisturbed, write_whole  # noqa: E402
+from stress.children import catch_signals, describe, end_group, undisturbed  # noqa: E402
+from stress.results import bound, write_whole  # noqa: E402
+from stress.truth.run import find_python  # noqa: E402
 
 INTERPRETERS = ("3.13t", "3.14t")
 MODES = ("cpu", "wall")

@@ -24,7 +24,9 @@ for folder in (HERE, ROOT):
 
 import run as chaos  # noqa: E402 - a sibling, wherever this is run from
 
-from stress.truth.run import bound, catch_signals, describe, end_group, find_python, write_whole  # noqa: E402
+from stress.children import catch_signals, describe, end_group  # noqa: E402
+from stress.results import bound, write_whole  # noqa: E402
+from stress.truth.run import find_python  # noqa: E402
 
 RESULT = ROOT / "build" / "results" / "soak.json"
 # What resident memory may grow by after the first minutes, bytes. It is read after each act, where it goes up and down by

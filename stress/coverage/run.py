@@ -6,11 +6,9 @@ where a line of the handler's side is never run, or fewer than 97 in 100 of its 
 exclusions.toml gives a reason for. An exclusion that excludes nothing fails too. COVERAGE_TESTS=words runs other tests.
 """
 
-import json
 import os
 import shlex
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
@@ -19,12 +17,16 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "mutants"))
-
-from console import Failed, in_threads, say
-from workshop import HARNESS, ROOT, Children, Workshop
-
 HERE = Path(__file__).resolve().parent
+for folder in (HERE.parent / "mutants", HERE.parent.parent):
+    sys.path.insert(0, str(folder))
+
+from console import Failed, in_threads, say  # noqa: E402 - a sibling's, wherever this is run from
+from workshop import HARNESS, ROOT, Children, Workshop  # noqa: E402
+
+from stress.children import catch_signals  # noqa: E402
+from stress.results import write_whole  # noqa: E402
+
 REPORT = ROOT / "build" / "coverage"
 RESULT = ROOT / "build" / "results" / "coverage.json"
 FILES = ("load", "walk", "observe", "ring", "counters", "handler", "signals", "reasons")
@@ -110,15 +112,10 @@ def report(found):
     for index, entry in enumerate(excluded):
         if not used[index]:
             complaints.append(f"exclusions.toml: {entry['file']}: `{entry['line']}` excludes nothing; take it out")
-    write_result({"files": rows, "branch_rate": round(rate, 4), "exclusions": len(excluded), "ok": not complaints})
+    write_whole(
+        RESULT, {"files": rows, "branch_rate": round(rate, 4), "exclusions": len(excluded), "ok": not complaints}
+    )
     return complaints
-
-
-def write_result(data):
-    RESULT.parent.mkdir(parents=True, exist_ok=True)
-    new = RESULT.with_suffix(".new")
-    new.write_text(json.dumps(data, indent=1) + "\n")
-    new.rename(RESULT)
 
 
 def tool(*command, **options):
@@ -167,7 +164,7 @@ def count(folder):
 
 
 def main():
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    catch_signals()
     try:
         with tempfile.TemporaryDirectory(prefix="spprof-coverage-") as folder:
             found = count(Path(folder))

@@ -9,12 +9,15 @@ call failing; then a start and a stop without. What must hold is what driver.c s
 
 import os
 import re
-import subprocess
 import sys
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
+sys.path.insert(0, str(ROOT))
+
+from stress.children import existing_python  # noqa: E402 - wherever this is run from
+
 FIRED, BROKEN, NOT_REACHED = 0, 1, 3  # a case's exit status
 HANG_SECONDS = 60
 
@@ -244,7 +247,7 @@ def main():
         sys.exit(inside(name, sys.argv[2:]))
     if not (packages / "built").exists():
         sys.exit(f"stress/faults/package.py: nothing is built for {name}; build it with: ninja faults-built")
-    python = subprocess.run([ROOT / "ci" / "python", "--existing", name], capture_output=True, text=True)
+    python = existing_python(name)
     if python.returncode != 0:
         sys.exit(python.stderr.strip())
     environment = {**os.environ, "PYTHONPATH": str(packages), "SPPROF_FAULTS": name}

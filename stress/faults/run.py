@@ -6,15 +6,17 @@ package on real interpreters (package.py). Prints how many cases each call had, 
 """
 
 import argparse
-import json
-import os
-import signal
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT))
+
+from stress.children import catch_signals, kill_group  # noqa: E402 - wherever this is run from
+from stress.results import write_whole  # noqa: E402
+
 DRIVER = ROOT / "build" / "stress" / "faults" / "driver"
 RESULT = ROOT / "build" / "results" / "faults.json"
 FORMS = ("cpu-sink", "cpu-drain", "wall-sink", "wall-drain")
@@ -71,18 +73,8 @@ def run_all(short):
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             for child in children:
-                if child.poll() is None:
-                    os.killpg(child.pid, signal.SIGKILL)
+                kill_group(child)
             raise
-
-
-def write_result(counts):
-    RESULT.parent.mkdir(parents=True, exist_ok=True)
-    part = RESULT.with_suffix(".part")
-    part.write_text(
-        json.dumps({"cases": sum(sum(calls.values()) for calls in counts.values()), "forms": counts}) + "\n"
-    )
-    part.replace(RESULT)
 
 
 def table(counts):
@@ -98,16 +90,20 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--short", action="store_true", help="one error for each call, not every one")
     arguments = parser.parse_args()
+    catch_signals()
     try:
         counts = run_all(arguments.short)
     except Broken as broken:
         sys.exit(f"stress/faults: {broken}")
     except KeyboardInterrupt:
-        sys.exit("stress/faults: interrupted; nothing is left running")
-    write_result(counts)
+        again = "stress/faults/run.py --short" if arguments.short else "stress/faults/run.py"
+        print(f"stress/faults: interrupted; nothing is left running\nto repeat: {again}", file=sys.stderr)
+        return 130
+    write_whole(RESULT, {"cases": sum(sum(calls.values()) for calls in counts.values()), "forms": counts})
     print("\n".join(table(counts)))
     print(f"every fault left things as they should be: {sum(sum(calls.values()) for calls in counts.values())} cases")
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

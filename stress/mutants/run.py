@@ -17,20 +17,24 @@ import json
 import os
 import queue
 import shlex
-import signal
 import sys
 import tempfile
 import time
 import tomllib
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent))
+HERE = Path(__file__).resolve().parent
+for folder in (HERE, HERE.parent.parent):
+    sys.path.insert(0, str(folder))
 
-import generate
-from console import Failed, in_threads, say
-from workshop import HARNESS, PASSES, ROOT, SIGNS_OF_DEATH, UNBUILT, Children, Mutant, Workshop
+import generate  # noqa: E402 - a sibling, wherever this is run from
+from console import Failed, in_threads, say  # noqa: E402
+from workshop import HARNESS, PASSES, ROOT, SIGNS_OF_DEATH, UNBUILT, Children, Mutant, Workshop  # noqa: E402
 
-DATA = Path(__file__).resolve().parent / "handwritten.toml"
+from stress.children import catch_signals  # noqa: E402
+from stress.results import write_whole  # noqa: E402
+
+DATA = HERE / "handwritten.toml"
 RESULT = ROOT / "build" / "results" / "mutants.json"
 LEAST_RATE = 0.95
 MOST = 100
@@ -196,10 +200,7 @@ def write_result(part):
         before = json.loads(RESULT.read_text())
     except (OSError, ValueError):
         before = {}
-    RESULT.parent.mkdir(parents=True, exist_ok=True)
-    new = RESULT.with_suffix(".new")
-    new.write_text(json.dumps({**before, **part}, indent=1) + "\n")
-    new.rename(RESULT)
+    write_whole(RESULT, {**before, **part})
 
 
 def repeat_line(survivors):
@@ -265,7 +266,7 @@ def run(folder):
 
 
 def main():
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    catch_signals()
     again = f"MUTANTS={os.environ.get('MUTANTS', '')} ninja mutants".removeprefix("MUTANTS= ")
     try:
         with tempfile.TemporaryDirectory(prefix="spprof-mutants-") as folder:

@@ -4,7 +4,6 @@ import contextlib
 import os
 import re
 import shutil
-import signal
 import subprocess
 import sys
 import threading
@@ -12,6 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent.parent
+sys.path.insert(0, str(ROOT))
+
+from stress.children import kill_group  # noqa: E402 - wherever this is run from
+
 COPIED = ("core", "tests", "model", "fuzz", "ci", "stress", "build.ninja")
 HARNESS = "build/libspprof-harness.so"
 # Quick to compile, and silent: a fault may leave a variable unused.
@@ -89,11 +92,6 @@ class Children:
             self.stopped = True
             for child in self.running:
                 kill_group(child)
-
-
-def kill_group(child):
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(child.pid, signal.SIGKILL)
 
 
 def judge(status, output):

@@ -15,7 +15,6 @@ import contextlib
 import json
 import os
 import shlex
-import signal
 import subprocess
 import sys
 import tempfile
@@ -26,6 +25,11 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
+sys.path.insert(0, str(ROOT))
+
+from stress.children import catch_signals, describe, end_group, existing_python  # noqa: E402 - wherever this is run from
+from stress.results import write_whole  # noqa: E402
+
 RESULT = ROOT / "build" / "results" / "step.json"
 NAMES = ("3.13t", "3.14t")
 POINTS = 300_000
@@ -109,24 +113,17 @@ class Child:
             raise Failed(f"{self.name}: nothing was heard for {SILENCE} s")
         return True
 
-    def end(self):
-        if self.process.poll() is None:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self.process.pid, signal.SIGKILL)
-            self.process.wait()
-
     @property
     def findings(self):
         code = self.process.returncode
         if code == 0 and self.result.exists():
             return json.loads(self.result.read_text())
-        how = f"crashed with signal {-code}" if code < 0 else f"exited with status {code}"
         print("\n".join(self.errors.read_text().splitlines()[-30:]), file=sys.stderr)
-        raise Failed(f"{self.name}: stepping {how} after {self.points:,} points")
+        raise Failed(f"{self.name}: stepping {describe(code) or 'left no result'} after {self.points:,} points")
 
 
 def interpreter(name):
-    found = subprocess.run([ROOT / "ci" / "python", "--existing", name], capture_output=True, text=True)
+    found = existing_python(name)
     if found.returncode != 0:
         raise Failed(found.stderr.strip().splitlines()[-1])
     return found.stdout.strip()
@@ -157,7 +154,7 @@ def run_children(names, points, mode):
         children = []
         for name in names:
             children.append(Child(name, points, mode, Path(folder)))
-            ending.callback(children[-1].end)
+            ending.callback(end_group, children[-1].process)
         while any([child.running for child in children]):
             last = show_progress(children, started, last)
             time.sleep(0.1)
@@ -278,13 +275,7 @@ def write_results(results, verdict, path):
             for reason, phases in found["dropped"].items()
         }
         interpreters[name] = found | {"dropped": dropped, "dropped_at": found["dropped"]}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(f".{os.getpid()}")
-    try:
-        part.write_text(json.dumps({"interpreters": interpreters, "complaints": verdict}, indent=1) + "\n")
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
+    write_whole(path, {"interpreters": interpreters, "complaints": verdict})
 
 
 # --- the run ---------------------------------------------------------------------------------------------
@@ -329,8 +320,7 @@ def main():
     parser.add_argument("--short", action="store_true", help="one quick round, for the tests")
     parser.add_argument("--result", type=Path, default=RESULT, help="where the JSON goes")
     options = parser.parse_args()
-    for name in (signal.SIGINT, signal.SIGTERM):  # a shell in the background has SIGINT ignored
-        signal.signal(name, signal.default_int_handler)
+    catch_signals()
     options.result.unlink(missing_ok=True)
     try:
         points = points_wanted()
@@ -340,7 +330,7 @@ def main():
     except Failed as failure:
         wrong = [str(failure)]
     except KeyboardInterrupt:
-        print("\nstep: interrupted", file=sys.stderr)
+        print(f"\nstep: interrupted\nto repeat: {again(options)}", file=sys.stderr)
         return 130
     sys.stdout.flush()
     for line in wrong:

@@ -7,7 +7,6 @@ input and leaves what the judge needs to know. WALKER is the path of a walker (s
 the file that the findings go to. Run with the driver's folder on PYTHONPATH.
 """
 
-import json
 import os
 import sys
 import threading
@@ -17,6 +16,10 @@ from judge import Bench, families_of, judge, main_oracle, stacks_of
 from stage import Stage
 
 HERE = os.path.abspath(__file__)
+sys.path.insert(0, os.path.join(os.path.dirname(HERE), "..", ".."))
+
+from stress.results import write_whole  # noqa: E402 - found by the line above
+
 ENTRY = "<module>"
 
 # The thread that waits: what it calls while it is looked at.
@@ -85,9 +88,7 @@ def main():
         result = look(mode, walker, float(seconds))
         stage.drop_curtain()
         found = findings(workload, stage, result)
-    with open(path + ".new", "w") as file:
-        json.dump(found, file)
-    os.replace(path + ".new", path)
+    write_whole(path, found)
 
 
 if __name__ == "__main__":

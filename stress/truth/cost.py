@@ -5,11 +5,14 @@
 The stack is this program's own and stands still. RESULT gets the nanoseconds a walk of the fastest of many batches; the two
 walkers' batches take turns. Run with the driver's folder on PYTHONPATH."""
 
-import json
-import os
 import sys
+from pathlib import Path
 
 import truth_driver
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
+
+from stress.results import write_whole
 
 REPEATS = 3
 
@@ -24,9 +27,7 @@ def main():
     depth, walker, path = sys.argv[1:]
     # The module and this function are frames as well.
     ours, seed = descend(int(depth) - 2, walker)
-    with open(path + ".new", "w") as file:
-        json.dump({"ours_ns": ours, "seed_ns": seed}, file)
-    os.replace(path + ".new", path)
+    write_whole(path, {"ours_ns": ours, "seed_ns": seed})
 
 
 main()

@@ -19,6 +19,9 @@ from grammar import NO_LINE
 from judge import judge
 
 HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, os.path.join(HERE, "..", ".."))
+
+from stress.results import write_whole  # noqa: E402 - found by the line above
 
 
 def threads_of(found):
@@ -98,9 +101,7 @@ def main():
     found["walks"] = found["captured"] + sum(dropped.values())
     found["law"] = True
     found["truth"] = known["truth"]
-    with open(path + ".new", "w") as file:
-        json.dump(found, file)
-    os.replace(path + ".new", path)
+    write_whole(path, found)
 
 
 if __name__ == "__main__":

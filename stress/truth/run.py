@@ -15,7 +15,6 @@ import contextlib
 import json
 import os
 import shlex
-import signal
 import subprocess
 import sys
 import tempfile
@@ -25,9 +24,13 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 BUILD = ROOT / "build" / "stress"
-sys.path.insert(0, str(HERE))
+for folder in (HERE, ROOT):
+    sys.path.insert(0, str(folder))
 
 from workloads import WORKLOADS  # noqa: E402 - a sibling, wherever this is run from
+
+from stress.children import catch_signals, describe, end_group, existing_python, undisturbed  # noqa: E402
+from stress.results import bound, write_whole  # noqa: E402
 
 INTERPRETERS = ("3.13t", "3.14t")
 MODES = ("cpu", "wall")
@@ -113,10 +116,6 @@ def choose_cells(options):
     return cells
 
 
-def existing_python(name):
-    return subprocess.run([ROOT / "ci" / "python", "--existing", name], capture_output=True, text=True)
-
-
 def without_absent_peers(cells):
     """A peer is shown for comparison; where its interpreter is not there, the run goes on without it."""
     absent = [c for c in cells if c.kind.startswith("peer") and existing_python(c.interpreter).returncode != 0]
@@ -149,35 +148,6 @@ def environment_of(cell):
     return environment
 
 
-@contextlib.contextmanager
-def undisturbed():
-    """Interrupts wait until what is begun here is known to whoever has to end it."""
-    came, numbers = [], (signal.SIGINT, signal.SIGTERM)
-    former = {number: signal.signal(number, lambda number, frame: came.append(number)) for number in numbers}
-    try:
-        yield
-    finally:
-        for number, handler in former.items():
-            signal.signal(number, handler)
-    if came:
-        raise KeyboardInterrupt
-
-
-def catch_signals():
-    """Both end the run in the same way; a shell in the background has SIGINT ignored."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.default_int_handler)
-
-
-def end_group(child):
-    """The child and whatever it started."""
-    try:
-        os.killpg(child.pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
-    child.wait()
-
-
 def run_cell(cell, python, seconds, patience):
     with tempfile.TemporaryDirectory(prefix="truth-") as folder:
         result, errors = Path(folder) / "result.json", Path(folder) / "errors"
@@ -199,12 +169,6 @@ def run_cell(cell, python, seconds, patience):
             cell.problem = "left no result"
         if cell.problem is not None:
             cell.problem += "".join(f"\n    {line}" for line in errors.read_text().splitlines()[-8:])
-
-
-def describe(status):
-    if status < 0:
-        return f"crashed with {signal.Signals(-status).name}"
-    return f"exited with status {status}" if status else None
 
 
 # --- what is wrong with it --------------------------------------------------------------------------------
@@ -235,13 +199,6 @@ def complaints(cell):
     if cell.kind.startswith("control") and not found["impossible"]:
         wrong.append("a walker that lies was not caught: the workload is too weak")
     return wrong
-
-
-def bound(captured, impossible):
-    """What is known of the rate, at 95 %."""
-    if captured == 0:
-        return "-"
-    return f"<= {3 / captured:.1e}" if impossible == 0 else f"{impossible / captured:.1e}"
 
 
 def shares(found):
@@ -357,13 +314,6 @@ def summary(cells, seconds, interrupted):
             for cell in cells
         ],
     }
-
-
-def write_whole(path, value):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    new = path.with_name(path.name + ".new")
-    new.write_text(json.dumps(value, indent=1) + "\n")
-    os.replace(new, path)
 
 
 # --- the run -----------------------------------------------------------------------------------------------------

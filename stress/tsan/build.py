@@ -5,10 +5,15 @@ import hashlib
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
+sys.path.insert(0, str(ROOT))
+
+from stress.children import existing_python  # noqa: E402 - wherever this is run from
+
 BUILD = ROOT / "build" / "stress" / "tsan"
 INTERPRETER = "3.14t-tsan"
 PACKAGE = ROOT / "build" / "python" / INTERPRETER
@@ -127,7 +132,7 @@ def plain_interpreter():
 
 def package():
     """The package for 3.14t-tsan. Returns the path of that interpreter."""
-    found = subprocess.run([ROOT / "ci" / "python", "--existing", INTERPRETER], capture_output=True, text=True)
+    found = existing_python(INTERPRETER)
     if found.returncode != 0:
         raise Failed(found.stderr.strip().splitlines()[-1])
 

@@ -11,13 +11,11 @@ to mean anything.
 """
 
 import argparse
-import contextlib
 import json
 import os
 import random
 import re
 import shlex
-import signal
 import subprocess
 import sys
 import tempfile
@@ -26,13 +24,18 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from controls import CONTROLS
-
-import build
-from build import Failed
-
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
+for folder in (HERE, ROOT):
+    sys.path.insert(0, str(folder))
+
+from controls import CONTROLS  # noqa: E402
+
+import build  # noqa: E402 - a sibling, wherever this is run from
+from build import Failed  # noqa: E402
+from stress.children import catch_signals, describe, end_group  # noqa: E402
+from stress.results import write_whole  # noqa: E402
+
 RESULT = ROOT / "build" / "results" / "tsan.json"
 PARTS = ("synthetic", "storm", "controls", "cpython")
 HANG = 300  # seconds that a child may take
@@ -63,12 +66,6 @@ def show_progress(what, started, terminal=None):
     terminal = sys.stderr.isatty() if terminal is None else terminal
     text = f"tsan: {what}, {time.monotonic() - started:.0f} s"
     print(f"\r\033[K{text}" if terminal else text, end="" if terminal else "\n", file=sys.stderr, flush=True)
-
-
-def end_group(child):
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(child.pid, signal.SIGKILL)
-    child.wait()
 
 
 def run_child(what, command, environment, errors):
@@ -129,10 +126,6 @@ def read_reports(text):
     return found
 
 
-def how_it_ended(status):
-    return f"crashed with {signal.Signals(-status).name}" if status < 0 else f"exited with status {status}"
-
-
 # --- the parts -----------------------------------------------------------------------------------------------------
 
 
@@ -142,7 +135,7 @@ def judge_synthetic(name, status, output, errors, allowed):
     try:
         found = json.loads(output)
     except ValueError:
-        return {}, [f"{name} {how_it_ended(status)}: {last_lines(errors)}"]
+        return {}, [f"{name} {describe(status) or 'ended without a result'}: {last_lines(errors)}"]
     if found["impossible"]:
         wrong.append(f"{name}: {found['impossible']} impossible stacks, the first: {found['example']}")
     if found["law_broken"]:
@@ -150,7 +143,7 @@ def judge_synthetic(name, status, output, errors, allowed):
     if found["refusals_wrong"]:
         wrong.append(f"{name}: {found['refusals_wrong']} starts or stops were answered wrongly")
     if status not in allowed and not wrong:
-        wrong.append(f"{name} {how_it_ended(status)}: {last_lines(errors)}")
+        wrong.append(f"{name} {describe(status) or 'ended without a result'}: {last_lines(errors)}")
     for wanted in ("judged", "births", "foreign_signals"):
         if not found[wanted]:
             wrong.append(f"{name}: {wanted} is 0, so nothing was tested")
@@ -219,7 +212,7 @@ def run_cpython(amount, seed, folder):
     found = json.loads(result.read_text()) if result.exists() else {}
     wrong = [f"cpython: {report}" for report in reports.ours[:3]]
     if not found or status not in (0, REPORTED):
-        wrong.append(f"cpython {how_it_ended(status)}: {last_lines(errors)}")
+        wrong.append(f"cpython {describe(status) or 'ended without a result'}: {last_lines(errors)}")
     if found.get("broken"):
         wrong.append(f"cpython: the program's own results are wrong: {'; '.join(found['broken'])}")
     if found.get("gil"):
@@ -297,16 +290,6 @@ def show(result):
         print(f"CPython's own races, with no frame of ours: {own} reports")
 
 
-def write_whole(path, value):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(f".{os.getpid()}")
-    try:
-        part.write_text(json.dumps(value, indent=1) + "\n")
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
-
-
 def again(options):
     words = ["stress/tsan/run.py", "--seed", str(options.seed)]
     words += ["--short"] if options.short else []
@@ -321,8 +304,7 @@ def main():
     parser.add_argument("--only", choices=PARTS, help="this part alone")
     parser.add_argument("--result", type=Path, default=RESULT, help="where the JSON goes")
     options = parser.parse_args()
-    for name in (signal.SIGINT, signal.SIGTERM):  # a shell in the background has SIGINT ignored
-        signal.signal(name, signal.default_int_handler)
+    catch_signals()
     if options.seed is None:
         options.seed = random.SystemRandom().randrange(1, 1 << 31)
     print(f"tsan: seed {options.seed}", flush=True)
@@ -334,7 +316,7 @@ def main():
     except Failed as failure:
         wrong = [str(failure)]
     except KeyboardInterrupt:
-        print("\ntsan: interrupted", file=sys.stderr)
+        print(f"\ntsan: interrupted\nto repeat: {again(options)}", file=sys.stderr)
         return 130
     sys.stdout.flush()
     for line in wrong:

@@ -1,0 +1,53 @@
+"""What runs in processes of its own: how it is found, how it is ended, and what its end says."""
+
+import contextlib
+import os
+import signal
+import subprocess
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def existing_python(name):
+    """ci/python's answer, as subprocess.run gives it."""
+    return subprocess.run([ROOT / "ci" / "python", "--existing", name], capture_output=True, text=True)
+
+
+@contextlib.contextmanager
+def undisturbed():
+    """Interrupts wait until what is begun here is known to whoever has to end it."""
+    came, numbers = [], (signal.SIGINT, signal.SIGTERM)
+    former = {number: signal.signal(number, lambda number, frame: came.append(number)) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in former.items():
+            signal.signal(number, handler)
+    if came:
+        raise KeyboardInterrupt
+
+
+def catch_signals():
+    """Both end the run in the same way, by KeyboardInterrupt; a shell in the background has SIGINT ignored."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
+
+
+def kill_group(child):
+    """The child, which leads a session of its own, and whatever it started. Does not wait."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(child.pid, signal.SIGKILL)
+
+
+def end_group(child):
+    """As kill_group, and waits for the child."""
+    kill_group(child)
+    child.wait()
+
+
+def describe(status):
+    """What an exit status says of a failure; None of 0."""
+    if status < 0:
+        return f"crashed with {signal.Signals(-status).name}"
+    return f"exited with status {status}" if status else None

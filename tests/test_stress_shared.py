@@ -1,0 +1,64 @@
+"""What the harnesses below stress share: children that end, and results that are whole."""
+
+import json
+import signal
+import subprocess
+import sys
+
+import pytest
+import support
+
+sys.path.insert(0, str(support.ROOT))
+
+from stress import children, results
+
+
+def test_a_result_replaces_the_one_before(tmp_path):
+    path = tmp_path / "results" / "one.json"
+    for value in ({"a": 1}, {"b": [2]}):
+        results.write_whole(path, value)
+        assert json.loads(path.read_text()) == value
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_result_that_cannot_be_written_leaves_the_one_before(tmp_path):
+    path = tmp_path / "one.json"
+    results.write_whole(path, {"a": 1})
+    with pytest.raises(TypeError):
+        results.write_whole(path, {"a": object()})
+    assert json.loads(path.read_text()) == {"a": 1}
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("number, impossible, said", [(0, 0, "-"), (3_000_000, 0, "<= 1.0e-06"), (1000, 2, "2.0e-03")])
+def test_a_rate_has_its_bound(number, impossible, said):
+    assert results.bound(number, impossible) == said
+
+
+@pytest.mark.parametrize(
+    "status, said", [(0, None), (3, "exited with status 3"), (-signal.SIGSEGV, "crashed with SIGSEGV")]
+)
+def test_a_status_is_described(status, said):
+    assert children.describe(status) == said
+
+
+def test_a_group_ends_with_what_it_started():
+    program = (
+        "import subprocess, sys; child = subprocess.Popen(['sleep', '600']); print(child.pid, flush=True); child.wait()"
+    )
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, start_new_session=True) as child:
+        child.stdout.readline()
+        children.end_group(child)
+        assert child.returncode == -signal.SIGKILL
+        assert child.stdout.read() == b""  # the grandchild had the pipe open too
+        children.end_group(child)  # what is gone already is no error
+
+
+def test_an_interrupt_waits_for_what_is_undisturbed():
+    before = signal.getsignal(signal.SIGTERM)
+    done = []
+    with pytest.raises(KeyboardInterrupt), children.undisturbed():
+        signal.raise_signal(signal.SIGTERM)
+        done.append("after the signal")
+    assert done
+    assert signal.getsignal(signal.SIGTERM) is before
