@@ -48,7 +48,7 @@ def test_a_cell_that_crashes_or_hangs_fails_the_run(tmp_path, monkeypatch, numbe
 
 
 def test_what_crashes_the_interpreter_alone_is_left_out(freethreaded):
-    """Once this passes no more, an antagonist can call it: Tracing, in stress/chaos/antagonists/tracing.py."""
+    """Once this fails, Tracing in stress/chaos/antagonists/tracing.py can call it again."""
     program = CHAOS / "evidence" / "trace_all_threads.py"
     done = subprocess.run(
         [freethreaded.path, program],
