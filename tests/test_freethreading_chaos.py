@@ -60,6 +60,39 @@ def test_what_crashes_the_interpreter_alone_is_left_out(freethreaded):
     assert done.returncode == -signal.SIGSEGV, done.stdout + done.stderr
 
 
+def collect_beside_a_slow_collection():
+    import gc
+    import json
+    import os
+    import random
+    import sys
+    import threading
+    import time
+
+    sys.path.insert(0, sys.argv[1])
+    from antagonists.collections_ import Collections
+
+    began, slow = threading.Event(), threading.Thread(target=gc.collect)
+
+    def wait(phase, information):
+        if threading.current_thread() is slow and phase == "start":
+            began.set()
+            time.sleep(2)
+
+    gc.callbacks.append(wait)
+    slow.start()
+    began.wait()
+    nothing = gc.collect()
+    Collections(None).round(random.Random(1))
+    with open(os.environ["SPPROF_RESULT"], "w") as file:
+        json.dump({"found_while_another_collects": nothing}, file)
+
+
+def test_a_slow_collection_is_waited_for(freethreaded):
+    outcome = freethreaded.run(collect_beside_a_slow_collection, CHAOS)
+    assert outcome.json == {"found_while_another_collects": 0}
+
+
 def findings(**changes):
     found = {"wrong": [], "leaks": [], "law": True, "captured": 1, "impossible": 0, "judged": 1}
     return {**found, "names": ["maps"], "rounds": {"maps": 1}, **changes}
