@@ -22,6 +22,7 @@ class Troupe:
         self.sessions = Sessions(mode)
         self.workloads = {}  # made once: 3.13t keeps code objects for ever, with no profiler in the process
         self.rounds = {}
+        self.kept = 0  # bytes, by what the antagonists say of CPython
         self.wrong = []
 
     def act(self, names, witness, dice, seconds):
@@ -40,6 +41,7 @@ class Troupe:
             self.guard(name, antagonist.end)
         self.sessions.stop()
         stage.drop_curtain()
+        self.kept += sum(antagonist.kept for antagonist in cast.values())
         guests = {guest for antagonist in cast.values() for guest in antagonist.guests}
         self.sessions.judge(Bench(workload, stage.roles, None, None, None), guests)
 

@@ -28,13 +28,11 @@ def main():
     names = antagonists.drawn(dice) if mixed else names.split("+")
     troupe, witness = Troupe(mode), dice.choice(WITNESSES)
     troupe.act(names, witness, dice, seconds / 3)  # warms up: what is needed at all is there when growth is measured
-    before = {**held.counted(), **held.memory()}
+    before, kept = {**held.counted(), **held.memory()}, troupe.kept
     troupe.act(names, witness, dice, seconds * 2 / 3)
     after = {**held.settled(before), **held.memory()}
-    write_whole(
-        path,
-        {**troupe.findings(), "names": names, "before": before, "after": after, "leaks": held.leaks(before, after)},
-    )
+    leaks = held.leaks(before, after, troupe.kept - kept)
+    write_whole(path, {**troupe.findings(), "names": names, "before": before, "after": after, "leaks": leaks})
 
 
 if __name__ == "__main__":

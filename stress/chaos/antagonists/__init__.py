@@ -50,6 +50,8 @@ class Antagonist:
     alone = False
     # Makes CPython itself take more and more memory, sampled or not: not for long runs, whose memory is watched.
     grows = False
+    # What CPython itself keeps of all that was done so far, bytes at the most, where that is much.
+    kept = 0
     # Others that it is not mixed with either, because the interpreter does not stand both.
     apart = frozenset()
     # (file, name) of functions that may stand on top of any stack of the process.
