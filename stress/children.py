@@ -4,6 +4,8 @@ import contextlib
 import os
 import signal
 import subprocess
+import tempfile
+import threading
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -16,7 +18,10 @@ def existing_python(name):
 
 @contextlib.contextmanager
 def undisturbed():
-    """Interrupts wait until what is begun here is known to whoever has to end it."""
+    """Interrupts wait until what is begun here is known to whoever has to end it. They come to the main thread alone."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
     came, numbers = [], (signal.SIGINT, signal.SIGTERM)
     former = {number: signal.signal(number, lambda number, frame: came.append(number)) for number in numbers}
     try:
@@ -44,6 +49,28 @@ def end_group(child):
     """As kill_group, and waits for the child."""
     kill_group(child)
     child.wait()
+
+
+@contextlib.contextmanager
+def begun(command, **options):
+    """`with begun(...) as child`: a child that leads a session of its own and that no interrupt leaves behind. `options`
+    are subprocess.Popen's."""
+    with contextlib.ExitStack() as ends:
+        with undisturbed():
+            child = subprocess.Popen(command, start_new_session=True, **options)
+            ends.callback(end_group, child)
+        yield child
+
+
+def run_to_its_end(command, env=None, **options):
+    """As subprocess.run, with both outputs as text. Interrupted, it leaves neither what the command has started, as a
+    compiler does, nor what that keeps in the folder for temporary files."""
+    with tempfile.TemporaryDirectory(prefix="spprof-") as folder:
+        environment = {**(os.environ if env is None else env), "TMPDIR": folder}
+        streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        with begun(command, env=environment, text=True, **streams, **options) as child:
+            output, errors = child.communicate()
+        return subprocess.CompletedProcess(command, child.returncode, output, errors)
 
 
 def describe(status):

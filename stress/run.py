@@ -6,6 +6,7 @@ that this tree does not have is said to be missing, and the run fails.
 Environment: STRESS_SEED, STRESS_ONLY and STRESS_SECONDS as stress/chaos/run.py has them.
 """
 
+import contextlib
 import json
 import os
 import shlex
@@ -20,7 +21,7 @@ RESULTS = ROOT / "build" / "results"
 sys.path.insert(0, str(ROOT))
 
 from stress.chaos.run import seed_from_environment  # noqa: E402 - wherever this is run from
-from stress.children import catch_signals, end_group  # noqa: E402
+from stress.children import begun, catch_signals  # noqa: E402
 from stress.results import write_whole  # noqa: E402
 
 
@@ -37,18 +38,14 @@ def run_part(name, command, result, seed):
         return None, f"there is no {command[0]}"
     result.unlink(missing_ok=True)
     environment = {**os.environ, "STRESS_SEED": str(seed)}
-    child = subprocess.Popen([sys.executable, *command], cwd=ROOT, env=environment, start_new_session=True)
-    try:
-        status = child.wait()
-    except KeyboardInterrupt:
-        child.terminate()  # it ends what it started, and keeps what it had
+    with begun([sys.executable, *command], cwd=ROOT, env=environment) as child:
         try:
-            child.wait(30)
-        except subprocess.TimeoutExpired:
-            pass
-        raise
-    finally:
-        end_group(child)
+            status = child.wait()
+        except KeyboardInterrupt:
+            child.terminate()  # it ends what it started, and keeps what it had
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                child.wait(30)
+            raise
     found = json.loads(result.read_text()) if result.exists() else None
     if status:
         return found, f"ended with status {status}"

@@ -4,6 +4,9 @@ import json
 import signal
 import subprocess
 import sys
+import threading
+import time
+from pathlib import Path
 
 import pytest
 import support
@@ -52,6 +55,49 @@ def test_a_group_ends_with_what_it_started():
         assert child.returncode == -signal.SIGKILL
         assert child.stdout.read() == b""  # the grandchild had the pipe open too
         children.end_group(child)  # what is gone already is no error
+
+
+def test_what_runs_to_its_end_is_told():
+    done = children.run_to_its_end(
+        [sys.executable, "-c", "import sys; print(1); print(2, file=sys.stderr); sys.exit(3)"]
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (3, "1\n", "2\n")
+
+
+def test_an_interrupted_command_leaves_nothing(tmp_path, monkeypatch):
+    """Neither what it has started nor what that has put into the folder for temporary files."""
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr("tempfile.tempdir", None)
+    pid = tmp_path.with_name("pid")
+    program = f"""
+import os, subprocess, sys, tempfile
+open(tempfile.mkstemp()[1], "w").write("half")
+child = subprocess.Popen(["sleep", "600"])
+open({str(pid)!r} + ".new", "w").write(str(child.pid))
+os.rename({str(pid)!r} + ".new", {str(pid)!r})
+child.wait()
+"""
+    threading.Thread(target=interrupt_when_there, args=(pid,), daemon=True).start()
+    with pytest.raises(KeyboardInterrupt):
+        children.run_to_its_end([sys.executable, "-c", program])
+    assert list(tmp_path.iterdir()) == []
+    until = time.monotonic() + support.HANG_SECONDS
+    while (
+        is_running(pid.read_text()) and time.monotonic() < until
+    ):  # killed; whoever inherits it may yet have to reap it
+        time.sleep(0.01)
+    assert not is_running(pid.read_text())
+
+
+def interrupt_when_there(path):
+    while not path.exists():
+        time.sleep(0.01)
+    signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+
+
+def is_running(pid):
+    stat = Path("/proc") / pid / "stat"
+    return stat.exists() and stat.read_text().rpartition(")")[2].split()[0] != "Z"
 
 
 def test_an_interrupt_waits_for_what_is_undisturbed():

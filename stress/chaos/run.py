@@ -158,8 +158,8 @@ def run_all(cells, pythons, options):
                     running.append(Running(cell, pythons[cell.interpreter], seconds, options.patience, options.seed))
             time.sleep(0.02)
             for done in [each for each in running if each.over()]:
-                running.remove(done)
                 done.conclude()
+                running.remove(done)  # last: what an interrupt meets before is abandoned, a second time if need be
                 print("\n".join([row(done.cell), *details(done.cell)]), flush=True)
     except KeyboardInterrupt:
         return False

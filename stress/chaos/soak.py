@@ -24,7 +24,7 @@ for folder in (HERE, ROOT):
 
 import run as chaos  # noqa: E402 - a sibling, wherever this is run from
 
-from stress.children import catch_signals, describe, end_group  # noqa: E402
+from stress.children import catch_signals, describe, end_group, undisturbed  # noqa: E402
 from stress.results import bound, write_whole  # noqa: E402
 from stress.truth.run import find_python  # noqa: E402
 
@@ -208,7 +208,8 @@ def main():
     with tempfile.TemporaryDirectory(prefix="soak-") as folder:
         try:
             for name in chaos.INTERPRETERS:
-                runners.append(Runner(name, seed, Path(folder), options.json.with_name(f"soak-{name}.log")))
+                with undisturbed():
+                    runners.append(Runner(name, seed, Path(folder), options.json.with_name(f"soak-{name}.log")))
             complete = soak(runners, seconds)
         finally:
             for runner in runners:

@@ -8,6 +8,7 @@ package on real interpreters (package.py). Prints how many cases each call had, 
 import argparse
 import subprocess
 import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -39,13 +40,31 @@ def read_counts(name, lines):
     return counts
 
 
+class Children:
+    """Several threads start them; one ends them all, and from then on none is started."""
+
+    def __init__(self):
+        self.lock, self.started, self.stopped = threading.Lock(), [], False
+
+    def start(self, command):
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        with self.lock:
+            if self.stopped:
+                raise Broken("interrupted")
+            self.started.append(subprocess.Popen(command, cwd=ROOT, start_new_session=True, **pipes))
+            return self.started[-1]
+
+    def stop(self):
+        with self.lock:
+            self.stopped = True
+            for child in self.started:
+                kill_group(child)
+
+
 def run(name, command, children):
     """Runs one program to its end; its lines are shown as they come."""
     lines = []
-    with subprocess.Popen(
-        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
-    ) as child:
-        children.append(child)
+    with children.start(command) as child:
         for line in child.stdout:
             lines.append(line)
             print(line, end="", flush=True)
@@ -65,15 +84,14 @@ def commands(short):
 
 def run_all(short):
     """{program: {call: cases}}, two programs at a time."""
-    children = []
+    children = Children()
     with ThreadPoolExecutor(max_workers=2) as pool:
         jobs = {name: pool.submit(run, name, command, children) for name, command in commands(short)}
         try:
             return {name: job.result() for name, job in jobs.items()}
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
-            for child in children:
-                kill_group(child)
+            children.stop()
             raise
 
 

@@ -111,7 +111,9 @@ class Workshop:
 
     def __init__(self, folder, children, flags=CFLAGS, compiler=None):
         self.folder, self.children = Path(folder), children
-        self.environment = {**os.environ, "CFLAGS": flags}
+        temporary = self.folder.with_name(f"{self.folder.name}-temporary")  # where what is killed leaves its files
+        temporary.mkdir(parents=True)
+        self.environment = {**os.environ, "CFLAGS": flags, "TMPDIR": str(temporary)}
         if compiler:
             self.environment["CC"] = compiler
         self.environment.pop("PYTHONDONTWRITEBYTECODE", None)

@@ -27,7 +27,14 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 sys.path.insert(0, str(ROOT))
 
-from stress.children import catch_signals, describe, end_group, existing_python  # noqa: E402 - wherever this is run from
+from stress.children import (  # noqa: E402 - wherever this is run from
+    catch_signals,
+    describe,
+    end_group,
+    existing_python,
+    run_to_its_end,
+    undisturbed,
+)
 from stress.results import write_whole  # noqa: E402
 
 RESULT = ROOT / "build" / "results" / "step.json"
@@ -130,7 +137,7 @@ def interpreter(name):
 
 
 def build(name):
-    made = subprocess.run([HERE / "build.sh", name], capture_output=True, text=True, stdin=subprocess.DEVNULL)
+    made = run_to_its_end([HERE / "build.sh", name])
     if made.returncode != 0:
         print(made.stderr, file=sys.stderr)
         raise Failed(f"{name}: step_driver could not be built")
@@ -153,8 +160,9 @@ def run_children(names, points, mode):
         started = last = time.monotonic()
         children = []
         for name in names:
-            children.append(Child(name, points, mode, Path(folder)))
-            ending.callback(end_group, children[-1].process)
+            with undisturbed():
+                children.append(Child(name, points, mode, Path(folder)))
+                ending.callback(end_group, children[-1].process)
         while any([child.running for child in children]):
             last = show_progress(children, started, last)
             time.sleep(0.1)

@@ -11,7 +11,6 @@ Environment:
 """
 
 import argparse
-import contextlib
 import json
 import os
 import shlex
@@ -29,7 +28,7 @@ for folder in (HERE, ROOT):
 
 from workloads import WORKLOADS  # noqa: E402 - a sibling, wherever this is run from
 
-from stress.children import catch_signals, describe, end_group, existing_python, undisturbed  # noqa: E402
+from stress.children import begun, catch_signals, describe, existing_python  # noqa: E402
 from stress.results import bound, write_whole  # noqa: E402
 
 INTERPRETERS = ("3.13t", "3.14t")
@@ -153,12 +152,7 @@ def run_cell(cell, python, seconds, patience):
         result, errors = Path(folder) / "result.json", Path(folder) / "errors"
         with open(errors, "w") as log:
             command = cell.command(python, seconds, result)
-            with contextlib.ExitStack() as ends:
-                with undisturbed():
-                    child = subprocess.Popen(
-                        command, env=environment_of(cell), stdin=subprocess.DEVNULL, stderr=log, start_new_session=True
-                    )
-                    ends.callback(end_group, child)
+            with begun(command, env=environment_of(cell), stdin=subprocess.DEVNULL, stderr=log) as child:
                 try:
                     cell.problem = describe(child.wait(seconds + patience))
                 except subprocess.TimeoutExpired:

@@ -4,7 +4,6 @@ and the package for 3.14t-tsan. Into build/stress/tsan; what is up to date is le
 import hashlib
 import os
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
@@ -12,7 +11,7 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 sys.path.insert(0, str(ROOT))
 
-from stress.children import existing_python  # noqa: E402 - wherever this is run from
+from stress.children import existing_python, run_to_its_end  # noqa: E402 - wherever this is run from
 
 BUILD = ROOT / "build" / "stress" / "tsan"
 INTERPRETER = "3.14t-tsan"
@@ -39,7 +38,7 @@ class Failed(Exception):
 
 def checked(command, what, **options):
     try:
-        done = subprocess.run(list(map(str, command)), capture_output=True, text=True, cwd=ROOT, **options)
+        done = run_to_its_end(list(map(str, command)), cwd=ROOT, **options)
     except FileNotFoundError:
         raise Failed(f"{what} needs {command[0]}, which is not installed; provide it with: ci/setup") from None
     if done.returncode != 0:

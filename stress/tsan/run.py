@@ -33,7 +33,7 @@ from controls import CONTROLS  # noqa: E402
 
 import build  # noqa: E402 - a sibling, wherever this is run from
 from build import Failed  # noqa: E402
-from stress.children import catch_signals, describe, end_group  # noqa: E402
+from stress.children import begun, catch_signals, describe  # noqa: E402
 from stress.results import write_whole  # noqa: E402
 
 RESULT = ROOT / "build" / "results" / "tsan.json"
@@ -72,16 +72,10 @@ def run_child(what, command, environment, errors):
     """Runs to the end, with a sign of life meanwhile: each second on a terminal, each ten elsewhere. (status, stdout)"""
     started = shown = time.monotonic()
     every = 1 if sys.stderr.isatty() else 10
+    command = list(map(str, command))
     with tempfile.TemporaryFile("w+") as output, open(errors, "w") as log:
-        child = subprocess.Popen(
-            list(map(str, command)),
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=log,
-            start_new_session=True,
-        )
-        try:
+        streams = {"stdin": subprocess.DEVNULL, "stdout": output, "stderr": log}
+        with begun(command, env=environment, **streams) as child:
             while child.poll() is None:
                 if time.monotonic() - started > HANG:
                     raise Failed(f"{what} hung for {HANG} s")
@@ -89,10 +83,8 @@ def run_child(what, command, environment, errors):
                     shown = time.monotonic()
                     show_progress(what, started)
                 time.sleep(0.05)
-        finally:
-            end_group(child)
-            if sys.stderr.isatty():
-                print("\r\033[K", end="", file=sys.stderr)
+        if sys.stderr.isatty():
+            print("\r\033[K", end="", file=sys.stderr)
         output.seek(0)
         return child.returncode, output.read()
 
@@ -190,7 +182,13 @@ def run_control(control, amount, seed, folder):
 
 def run_controls(amount, seed, folder):
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        list(pool.map(lambda control: build.sanitized_interpreter(control.name, control.patches), CONTROLS))
+        made = [pool.submit(build.sanitized_interpreter, control.name, control.patches) for control in CONTROLS]
+        try:
+            for one in made:
+                one.result()
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)  # those that have begun are waited for
+            raise
     found = {control.name: run_control(control, amount, seed, folder) for control in CONTROLS}
     missed = [name for name, report in found.items() if report is None]
     return found, [f"control {name} was not reported: ThreadSanitizer's silence means nothing" for name in missed]
