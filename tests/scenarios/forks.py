@@ -25,8 +25,8 @@ def in_child():
     except RuntimeError as error:
         before["stop"] = str(error)
     spprof.start(interval_ms=1)
-    with work.Crew([work.loop, work.generate]):
-        work.wait_for_ticks(50)
+    with work.Crew([work.loop]):  # alone, so that it has most of the ticks however the threads are scheduled
+        work.wait_for_ticks(200)
     profile = spprof.stop()
     names = {frame.name for sample in profile for frame in sample.stack}
     return {**before, "stats": profile.stats, "loop_seen": "loop" in names, "timers_after": observe.profile_timers()}
