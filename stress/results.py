@@ -1,5 +1,6 @@
 """Results as they are kept and told."""
 
+import contextlib
 import json
 import os
 
@@ -14,9 +15,9 @@ def write_whole(path, value, indent=1):
             json.dump(value, file, indent=indent)
             file.write("\n")
         os.replace(new, path)
-    except BaseException:
-        os.unlink(new)
-        raise
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(new)
 
 
 def bound(number, impossible):

@@ -33,6 +33,15 @@ def test_a_result_that_cannot_be_written_leaves_the_one_before(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_a_result_that_has_no_place_says_why(tmp_path):
+    (tmp_path / "one.json").mkdir()
+    with pytest.raises(IsADirectoryError):
+        results.write_whole(tmp_path / "one.json", {"a": 1})
+    assert [path.name for path in tmp_path.iterdir()] == ["one.json"]
+    with pytest.raises(OSError, match="File name too long"):
+        results.write_whole(tmp_path / ("a" * 300), {"a": 1})
+
+
 @pytest.mark.parametrize("number, impossible, said", [(0, 0, "-"), (3_000_000, 0, "<= 1.0e-06"), (1000, 2, "2.0e-03")])
 def test_a_rate_has_its_bound(number, impossible, said):
     assert results.bound(number, impossible) == said
@@ -82,9 +91,8 @@ child.wait()
         children.run_to_its_end([sys.executable, "-c", program])
     assert list(tmp_path.iterdir()) == []
     until = time.monotonic() + support.HANG_SECONDS
-    while (
-        is_running(pid.read_text()) and time.monotonic() < until
-    ):  # killed; whoever inherits it may yet have to reap it
+    # It is killed; whoever inherits it may yet have to reap it.
+    while is_running(pid.read_text()) and time.monotonic() < until:
         time.sleep(0.01)
     assert not is_running(pid.read_text())
 

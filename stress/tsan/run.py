@@ -75,16 +75,18 @@ def run_child(what, command, environment, errors):
     command = list(map(str, command))
     with tempfile.TemporaryFile("w+") as output, open(errors, "w") as log:
         streams = {"stdin": subprocess.DEVNULL, "stdout": output, "stderr": log}
-        with begun(command, env=environment, **streams) as child:
-            while child.poll() is None:
-                if time.monotonic() - started > HANG:
-                    raise Failed(f"{what} hung for {HANG} s")
-                if time.monotonic() - shown >= every:
-                    shown = time.monotonic()
-                    show_progress(what, started)
-                time.sleep(0.05)
-        if sys.stderr.isatty():
-            print("\r\033[K", end="", file=sys.stderr)
+        try:
+            with begun(command, env=environment, **streams) as child:
+                while child.poll() is None:
+                    if time.monotonic() - started > HANG:
+                        raise Failed(f"{what} hung for {HANG} s")
+                    if time.monotonic() - shown >= every:
+                        shown = time.monotonic()
+                        show_progress(what, started)
+                    time.sleep(0.05)
+        finally:
+            if sys.stderr.isatty():
+                print("\r\033[K", end="", file=sys.stderr)
         output.seek(0)
         return child.returncode, output.read()
 
