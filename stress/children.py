@@ -51,6 +51,40 @@ def end_group(child):
     child.wait()
 
 
+class Stopped(Exception):
+    """The run was interrupted."""
+
+
+class Children:
+    """Children that several threads start. Stopping ends them all, and lets none start."""
+
+    def __init__(self):
+        self.lock, self.running, self.stopped = threading.Lock(), set(), False
+
+    @contextlib.contextmanager
+    def start(self, command, **options):
+        """`with children.start(...) as child`: it leads a session of its own. `options` are subprocess.Popen's. Raises
+        Stopped instead, or at the end, where all were stopped."""
+        with self.lock:
+            if self.stopped:
+                raise Stopped
+            child = subprocess.Popen(command, start_new_session=True, **options)
+            self.running.add(child)
+        try:
+            yield child
+        finally:
+            with self.lock:
+                self.running.discard(child)
+        if self.stopped:
+            raise Stopped
+
+    def stop(self):
+        with self.lock:
+            self.stopped = True
+            for child in self.running:
+                kill_group(child)
+
+
 @contextlib.contextmanager
 def begun(command, **options):
     """`with begun(...) as child`: a child that leads a session of its own and that no interrupt leaves behind. `options`

@@ -108,6 +108,15 @@ def is_running(pid):
     return stat.exists() and stat.read_text().rpartition(")")[2].split()[0] != "Z"
 
 
+def test_children_that_are_stopped_end_and_no_more_start():
+    all_of_them = children.Children()
+    with pytest.raises(children.Stopped), all_of_them.start(["sleep", "600"]) as child:
+        all_of_them.stop()
+        assert child.wait() == -signal.SIGKILL
+    with pytest.raises(children.Stopped), all_of_them.start(["sleep", "600"]):
+        raise AssertionError("one more was started")
+
+
 def test_an_interrupt_waits_for_what_is_undisturbed():
     before = signal.getsignal(signal.SIGTERM)
     done = []

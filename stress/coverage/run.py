@@ -22,9 +22,9 @@ for folder in (HERE.parent / "mutants", HERE.parent.parent):
     sys.path.insert(0, str(folder))
 
 from console import Failed, in_threads, say  # noqa: E402 - a sibling's, wherever this is run from
-from workshop import HARNESS, ROOT, Children, Workshop  # noqa: E402
+from workshop import HARNESS, ROOT, Workshop  # noqa: E402
 
-from stress.children import catch_signals  # noqa: E402
+from stress.children import Children, catch_signals  # noqa: E402
 from stress.results import write_whole  # noqa: E402
 
 REPORT = ROOT / "build" / "coverage"

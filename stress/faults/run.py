@@ -8,14 +8,13 @@ package on real interpreters (package.py). Prints how many cases each call had, 
 import argparse
 import subprocess
 import sys
-import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from stress.children import catch_signals, kill_group  # noqa: E402 - wherever this is run from
+from stress.children import Children, catch_signals  # noqa: E402 - wherever this is run from
 from stress.results import write_whole  # noqa: E402
 
 DRIVER = ROOT / "build" / "stress" / "faults" / "driver"
@@ -40,31 +39,11 @@ def read_counts(name, lines):
     return counts
 
 
-class Children:
-    """Several threads start them; one ends them all, and from then on none is started."""
-
-    def __init__(self):
-        self.lock, self.started, self.stopped = threading.Lock(), [], False
-
-    def start(self, command):
-        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-        with self.lock:
-            if self.stopped:
-                raise Broken("interrupted")
-            self.started.append(subprocess.Popen(command, cwd=ROOT, start_new_session=True, **pipes))
-            return self.started[-1]
-
-    def stop(self):
-        with self.lock:
-            self.stopped = True
-            for child in self.started:
-                kill_group(child)
-
-
 def run(name, command, children):
     """Runs one program to its end; its lines are shown as they come."""
     lines = []
-    with children.start(command) as child:
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with children.start(command, cwd=ROOT, **pipes) as child, child:
         for line in child.stdout:
             lines.append(line)
             print(line, end="", flush=True)

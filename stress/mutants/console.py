@@ -3,8 +3,11 @@
 import sys
 import threading
 import time
+from pathlib import Path
 
-from workshop import Stopped
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
+
+from stress.children import Stopped
 
 
 class Failed(Exception):

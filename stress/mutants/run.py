@@ -29,9 +29,9 @@ for folder in (HERE, HERE.parent.parent):
 
 import generate  # noqa: E402 - a sibling, wherever this is run from
 from console import Failed, in_threads, say  # noqa: E402
-from workshop import HARNESS, PASSES, ROOT, SIGNS_OF_DEATH, UNBUILT, Children, Mutant, Workshop  # noqa: E402
+from workshop import HARNESS, PASSES, ROOT, SIGNS_OF_DEATH, UNBUILT, Mutant, Workshop  # noqa: E402
 
-from stress.children import catch_signals  # noqa: E402
+from stress.children import Children, catch_signals  # noqa: E402
 from stress.results import write_whole  # noqa: E402
 
 DATA = HERE / "handwritten.toml"

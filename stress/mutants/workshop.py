@@ -6,7 +6,6 @@ import re
 import shutil
 import subprocess
 import sys
-import threading
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,10 +22,6 @@ HANG_SECONDS = 90  # ends a killer that hangs; no sound one takes a fifth of it
 
 FAILS, CRASHES, HANGS, PASSES, ERRS, UNBUILT = "fails", "crashes", "hangs", "passes", "errs", "unbuilt"
 SIGNS_OF_DEATH = (FAILS, CRASHES, HANGS)
-
-
-class Stopped(Exception):
-    """The run was interrupted."""
 
 
 @dataclass(frozen=True)
@@ -51,47 +46,16 @@ class Outcome:
     output: str
 
 
-class Children:
-    """Every child process that runs: stopping ends them all, and lets none start."""
-
-    def __init__(self):
-        self.lock, self.running, self.stopped = threading.Lock(), set(), False
-
-    def run(self, command, folder, environment, seconds):
-        """(exit status or None where it took longer, output)"""
-        with self.lock:
-            if self.stopped:
-                raise Stopped
-            child = subprocess.Popen(
-                command,
-                cwd=folder,
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                text=True,
-                errors="replace",
-                start_new_session=True,
-            )
-            self.running.add(child)
+def run(children, command, folder, environment, seconds):
+    """(exit status or None where it took longer, output)"""
+    streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+    with children.start(command, cwd=folder, env=environment, text=True, errors="replace", **streams) as child:
         try:
             output = child.communicate(timeout=seconds)[0]
-            status = child.returncode
+            return child.returncode, output
         except subprocess.TimeoutExpired:
             kill_group(child)
-            output, status = child.communicate()[0], None
-        finally:
-            with self.lock:
-                self.running.discard(child)
-        if self.stopped:
-            raise Stopped
-        return status, output
-
-    def stop(self):
-        with self.lock:
-            self.stopped = True
-            for child in self.running:
-                kill_group(child)
+            return None, child.communicate()[0]
 
 
 def judge(status, output):
@@ -134,12 +98,12 @@ class Workshop:
 
     def build(self, *targets):
         """None, or what the compiler said."""
-        status, output = self.children.run(["ninja", "-j2", *targets], self.folder, self.environment, 600)
+        status, output = run(self.children, ["ninja", "-j2", *targets], self.folder, self.environment, 600)
         return None if status == 0 else output
 
     def pytest(self, arguments, seconds=HANG_SECONDS):
         command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--tb=line", *arguments]
-        return self.children.run(command, self.folder, self.environment, seconds)
+        return run(self.children, command, self.folder, self.environment, seconds)
 
     @contextlib.contextmanager
     def changed(self, mutant):
