@@ -62,7 +62,7 @@ _Static_assert(ATOMIC_INT_LOCK_FREE == 2 && ATOMIC_LONG_LOCK_FREE == 2 && ATOMIC
 #define ORDER_creation_tell memory_order_release /* pairs with creation_hear */
 #define ORDER_creation_hear memory_order_acquire /* pairs with creation_tell */
 
-/* signals.c: a disposition is written whole before the pointer to it is. */
+/* signals.c: an owner is written whole before a handler can be led to it. */
 #define ORDER_disposition_publish memory_order_release /* pairs with disposition_find */
 #define ORDER_disposition_find memory_order_acquire    /* pairs with disposition_publish */
 

@@ -1,6 +1,5 @@
 #include "handler.h"
 
-#include <errno.h>
 #include <ucontext.h>
 
 #include "atomics.h"
@@ -10,9 +9,12 @@
 struct sampler sampler;
 _Atomic uint32_t tick_cookie;
 
-/* The first address past the C stack that `stack_low` is in: the nearer of two above it. Every thread but the initial one
- * has its descriptor there; where that of the initial one lies, and where its stack lies among others, is not promised. */
+/* The first address past the C stack that `stack_low` is in. Where the thread's own is not known it is the nearer of two
+ * above it: every thread but the initial one has its descriptor there; where that of the initial one lies, and where its
+ * stack lies among others, is not promised. */
 static uintptr_t stack_high_of(const struct slot *slot, uintptr_t stack_low) {
+    if (slot->stack_high != 0)
+        return slot->stack_high;
     uintptr_t own = slot->thread_id, initial = sampler.main_stack_high;
     bool own_is_nearer = own - stack_low < initial - stack_low; /* what is below wraps, and is far */
     return own_is_nearer ? own : initial;
@@ -78,8 +80,8 @@ void handler_tick(struct slot *slot, uint32_t weight, uintptr_t stack_low, struc
 }
 
 struct reader handler_choose_reader(const sigset_t *blocked) {
-    bool guarded = !sigismember(blocked, SIGSEGV) && !sigismember(blocked, SIGBUS) &&
-                   signals_installed(SIGSEGV, handler_on_fault) && signals_installed(SIGBUS, handler_on_fault);
+    bool guarded = !sigismember(blocked, SIGSEGV) && !sigismember(blocked, SIGBUS) && signals_in_front(SIGSEGV) &&
+                   signals_in_front(SIGBUS);
     return guarded ? (struct reader){0} : (struct reader){.through = read_by_syscall};
 }
 
@@ -99,6 +101,13 @@ static void leave(struct slot *slot) { atomic_subtract(leave, &slot->inside, 1);
 #endif
 #endif
 
+/* What the signal interrupted may run on another stack than the thread's own: a handler on its alternate one, where the
+ * kernel puts the frames of all signals that come together. Then all of its own may be in use. */
+static uintptr_t own_stack_low(const struct slot *slot, uintptr_t stack_pointer) {
+    bool is_elsewhere = stack_pointer < slot->stack_low || stack_pointer >= slot->stack_high;
+    return slot->stack_high != 0 && is_elsewhere ? slot->stack_low : stack_pointer;
+}
+
 #ifdef __SANITIZE_THREAD__
 /* ThreadSanitizer holds a signal back and calls the handler later, with the context of the moment when the signal came,
  * and with every signal blocked: a guarded load's fault would end the process. It restores the mask itself. */
@@ -113,14 +122,15 @@ static void let_faults_through(void) {
 /* The handler's own frame counts where it is on the thread's stack: the initial thread may have an alternate one. */
 static uintptr_t stack_low_of(const struct slot *slot, const ucontext_t *context) {
     uintptr_t then = interrupted_stack(context), here = (uintptr_t)__builtin_frame_address(0);
-    return here < then && stack_high_of(slot, here) == stack_high_of(slot, then) ? here : then;
+    bool is_nearer =
+        here < then && own_stack_low(slot, here) == here && stack_high_of(slot, here) == stack_high_of(slot, then);
+    return is_nearer ? here : own_stack_low(slot, then);
 }
 #else
 static void let_faults_through(void) {}
 
 static uintptr_t stack_low_of(const struct slot *slot, const ucontext_t *context) {
-    (void)slot;
-    return interrupted_stack(context);
+    return own_stack_low(slot, interrupted_stack(context));
 }
 #endif
 
@@ -140,21 +150,17 @@ static void on_tick(uint64_t value, uint32_t weight, const ucontext_t *context) 
     leave(slot);
 }
 
-void handler_on_profile_signal(int signal, siginfo_t *info, void *ucontext) {
-    int saved = errno;
+bool handler_on_profile_signal(int signal, siginfo_t *info, void *ucontext) {
+    (void)signal;
     uint64_t value = (uintptr_t)info->si_value.sival_ptr;
     let_faults_through();
-    if (info->si_code == SI_TIMER && value >> 32 == atomic_read(cookie, &tick_cookie))
+    bool ours = info->si_code == SI_TIMER && value >> 32 == atomic_read(cookie, &tick_cookie);
+    if (ours)
         on_tick(value, 1 + (uint32_t)info->si_overrun, ucontext);
-    else
-        signals_chain(signal, info, ucontext);
-    errno = saved;
+    return ours;
 }
 
-void handler_on_fault(int signal, siginfo_t *info, void *ucontext) {
-    if (load_recover(ucontext) || load_sent_again(info))
-        return;
-    int saved = errno;
-    signals_chain(signal, info, ucontext);
-    errno = saved;
+bool handler_on_fault(int signal, siginfo_t *info, void *ucontext) {
+    (void)signal;
+    return load_recover(ucontext) || load_sent_again(info);
 }

@@ -50,8 +50,8 @@ struct slot {
     struct record *scratch; /* room for max_depth frames: the handler's own */
     int64_t rest_until;     /* the thread's CPU time at which it owes no rest; the handler's own once a timer runs */
 
-    uintptr_t stack_low;  /* for an observer: the thread's C stack, and ... */
-    uintptr_t stack_high; /* ... the first address past it */
+    uintptr_t stack_low;  /* the thread's own C stack, and ... */
+    uintptr_t stack_high; /* ... the first address past it; both 0 where it is not known */
 
     _Atomic uintptr_t thread_state; /* the session writes, the handler reads and validates */
     _Atomic uint32_t generation;    /* which tenant the slot has; the session writes, the handler compares */
@@ -101,11 +101,11 @@ static inline uint64_t tick_value(uint32_t slot, uint32_t generation) {
     return (uint64_t)atomic_read(cookie, &tick_cookie) << 32 | (uint64_t)(generation & 0xffff) << 16 | slot;
 }
 
-/* The handler of SIGPROF: takes the ticks of our timers, hands every other signal to its former owner. */
-void handler_on_profile_signal(int signal, siginfo_t *info, void *ucontext);
+/* The claim on SIGPROF (signals.h): takes the ticks of our timers. May change errno. */
+bool handler_on_profile_signal(int signal, siginfo_t *info, void *ucontext);
 
-/* The handler of SIGSEGV and SIGBUS: recovers guarded loads, hands every other fault to its former owner. */
-void handler_on_fault(int signal, siginfo_t *info, void *ucontext);
+/* The claim on SIGSEGV and SIGBUS: recovers guarded loads. */
+bool handler_on_fault(int signal, siginfo_t *info, void *ucontext);
 
 /* How a thread may read memory that may not be there: by guarded loads only where our fault handler is installed and the
  * thread does not block the fault signals (`blocked`), for a fault that finds either otherwise is fatal. Changes errno. */
@@ -119,8 +119,8 @@ struct walk handler_walk(struct slot *slot, struct reader reader);
  * `ring_full`. Only the slot's one producer calls this: the handler, or the observer in a session that has one. */
 enum spprof_reason handler_record(struct slot *slot, const struct walk *walk, uint64_t generation, uint32_t weight);
 
-/* Takes one tick for `slot` on the calling thread. `stack_low` is the lowest address of its C stack in use. The walk
- * reads through `reader`. Where looks have taken long the thread rests from them for a while, and the tick of a thread that
+/* Takes one tick for `slot` on the calling thread. `stack_low` is the lowest address of its own C stack that may be in use.
+ * The walk reads through `reader`. Where looks have taken long the thread rests from them for a while, and the tick of a thread that
  * rests is `throttled`. */
 void handler_tick(struct slot *slot, uint32_t weight, uintptr_t stack_low, struct reader reader);
 

@@ -660,16 +660,15 @@ def address_of(function):
 @contextlib.contextmanager
 def fault_handler(library):
     """Guarded loads work inside: the core's handler has the fault signals."""
-    library.install_handler.argtypes = [c_int, c_void_p]
-    library.install_restore.argtypes = [c_int, c_void_p]
-    handler = address_of(library.handler_on_fault)
+    library.signals_take.argtypes = [c_int, c_void_p]
+    claim = address_of(library.handler_on_fault)
     for number in (signal.SIGSEGV, signal.SIGBUS):
-        assert library.install_handler(number, handler) == 0
+        assert library.signals_take(number, claim) == 0
     try:
         yield
     finally:
         for number in (signal.SIGSEGV, signal.SIGBUS):
-            library.install_restore(number, handler)
+            library.signals_give_back(number)
 
 
 def build(folder, source, *flags):

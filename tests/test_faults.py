@@ -122,11 +122,11 @@ WEAKER = {
         "cpu-sink", "mappings are left",
     ),
     "start_that_fails_keeps_the_fault_signals": (
-        "session.c", "    if (error != 0) {\n        give_signals_back();", "    if (error != 0) {",
+        "session.c", "    if (error != 0) {\n        give_fault_signals_back();", "    if (error != 0) {",
         "cpu-sink", "signal handlers are left behind",
     ),
     "start_that_fails_keeps_the_ticks_signal": (
-        "session.c", "        if (took_ticks)\n            install_restore(SIGPROF, handler_on_profile_signal);\n", "",
+        "session.c", "        if (took_ticks)\n            signals_give_back(SIGPROF);\n", "",
         "cpu-sink", "signal handlers are left behind",
     ),
     "start_that_fails_stays_active": (
@@ -140,10 +140,6 @@ WEAKER = {
     "memory_that_is_not_checked": (
         "threads.c", "        if (memory == MAP_FAILED)\n            return false;\n", "",
         "cpu-sink", "signal 11|hung",
-    ),
-    "a_disposition_kept_at_every_start": (
-        "install.c", "        if (same_action(&owner->action, action))\n            return &owner->action;", "        ;",
-        "cpu-sink", "blocks of memory more",
     ),
     "a_forked_child_that_knows_its_parents_threads": (
         "threads.c", "    atomic_write(counter_outcome, &registry.discovered, 0);\n    atomic_write(counter_outcome, &registry.refused, 0);\n    threads_release();", "    threads_release();",

@@ -35,8 +35,11 @@ ALLOWED = {
     "memcpy": "async-signal-safe by POSIX; the compiler copies structs with it",
     "memset": "async-signal-safe by POSIX; the compiler clears structs with it",
     "pthread_sigmask": "async-signal-safe by POSIX; a former owner runs under its own mask",
+    "sched_yield": "a system call and no more; a signal waits for the thread that is taking it",
     "sigaction": "async-signal-safe by POSIX; who owns a signal, and the default action",
     "sigaddset": "async-signal-safe by POSIX; bits of a set",
+    "sigdelset": "async-signal-safe by POSIX; bits of a set",
+    "sigfillset": "async-signal-safe by POSIX; bits of a set",
     "sigismember": "async-signal-safe by POSIX; a bit of a set",
     "sigorset": "pure: bits of two sets, in the caller's memory",
     "syscall": "the kernel directly: process_vm_readv, tgkill, gettid",
@@ -47,7 +50,7 @@ ALLOWED = {
 # The compiler's own on ARM64: one atomic operation each, with the instructions that the processor has.
 OUTLINE_ATOMIC = re.compile(r"__aarch64_(ldadd|ldclr|ldeor|ldset|swp|cas)[1248]_(relax|acq|rel|acq_rel)")
 
-HANDLER_SIDE = {"load", "walk", "observe", "ring", "counters", "handler", "signals", "reasons"}
+HANDLER_SIDE = {"load", "walk", "observe", "ring", "counters", "handler", "signals", "thunks", "reasons"}
 
 
 def symbols(path, *options):
@@ -150,6 +153,8 @@ class Rig:
         self.sampler.main_stack_high = 1 << 46
         self.sampler.slots[3] = ctypes.addressof(self.slot)
         self.sampler.active = True
+        library.signals_take.argtypes = [ctypes.c_int, ctypes.c_void_p]
+        assert library.signals_take(signal.SIGPROF, synthetic.address_of(library.handler_on_profile_signal)) == 0
 
     def tick(self, slot=3, generation=5, cookie=COOKIE, code=SI_TIMER, overrun=0, blocked=0, stack=None):
         """Delivers one; returns errno afterwards."""
@@ -322,6 +327,31 @@ def test_stack_of_the_initial_thread_below_its_descriptor(rig):
     assert rig.stats.outcomes == {"captured": 1, "bounds": 1}
 
 
+def test_tick_on_another_stack_than_the_threads_own(rig):
+    """As on an alternate one, where several signals came together: the thread's own bounds count, all of them."""
+    rig.stack_up()
+    elsewhere = rig.image.stack.end + synthetic.MEGABYTE
+    rig.tick(stack=elsewhere)
+    rig.slot.stack_low, rig.slot.stack_high = rig.image.stack.start, rig.image.stack.end
+    rig.tick(stack=elsewhere)
+    entry = rig.image.chain[0]
+    for low in (entry, entry + 8):
+        rig.slot.stack_low = low
+        rig.tick(stack=elsewhere)
+    rig.slot.stack_low, rig.slot.stack_high = rig.image.stack.start, rig.image.stack.end - 8
+    rig.tick(stack=elsewhere)
+    assert rig.stats.outcomes == {"captured": 2, "bounds": 3}
+
+
+def test_stack_pointer_counts_on_the_threads_own_stack(rig):
+    rig.stack_up()
+    rig.slot.stack_low, rig.slot.stack_high = rig.image.stack.start, rig.image.stack.end
+    entry = rig.image.chain[0]
+    for stack in (entry + RED_ZONE, entry + RED_ZONE + 8):
+        rig.tick(stack=stack)
+    assert rig.stats.outcomes == {"captured": 1, "bounds": 1}
+
+
 def test_red_zone_belongs_to_the_stack(rig):
     rig.stack_up()
     entry = rig.image.chain[0]
@@ -358,10 +388,10 @@ def test_tick_after_the_session(rig):
 
 @pytest.mark.parametrize("foreign", [{"cookie": COOKIE ^ 1}, {"code": SI_USER}, {"code": -1}, {"cookie": 0}])
 def test_signal_of_somebody_else(rig, foreign):
-    rig.library.take_former_owner()
-    before = rig.library.former_owner_calls()
+    rig.library.take_from_an_owner()
+    before = rig.library.owner_calls()
     rig.tick(**foreign)
-    assert rig.library.former_owner_calls() == before + 1
+    assert rig.library.owner_calls() == before + 1
     assert (rig.strays, rig.stats.ticks) == ({}, 0)
 
 
@@ -376,7 +406,7 @@ def test_blocked_fault_signal_makes_the_tick_unguarded(rig, blocked, by_syscall)
 @pytest.mark.parametrize("displaced", [signal.SIGSEGV, signal.SIGBUS])
 def test_displaced_fault_handler_makes_the_tick_unguarded(rig, displaced, by_syscall):
     rig.stack_up()
-    rig.library.install_restore(displaced, synthetic.address_of(rig.library.handler_on_fault))
+    rig.library.signals_give_back(displaced)
     rig.tick()
     with synthetic.bad_page(rig.image.chunks[0], "protected"):
         rig.tick()
@@ -386,7 +416,7 @@ def test_displaced_fault_handler_makes_the_tick_unguarded(rig, displaced, by_sys
 def every_kind_of_tick(rig):
     """Delivers one of each kind; yields errno after each."""
     rig.stack_up()
-    rig.library.take_former_owner()
+    rig.library.take_from_an_owner()
     yield rig.tick()
     yield rig.tick(blocked=signal.SIGSEGV)
     with synthetic.bad_page(rig.image.chunks[0], "protected"):
@@ -442,7 +472,6 @@ def ticks_of_a_real_timer(path):
     library, slot = rig.library, ctypes.byref(rig.slot)
     rig.slot.tid = threading.get_native_id()
     rig.image.put("thread.native_thread_id", rig.image.state, rig.slot.tid)
-    library.install_handler(signal.SIGPROF, ctypes.c_void_p(synthetic.address_of(library.handler_on_profile_signal)))
     interval, value = ctypes.c_uint64(1_000_000), ctypes.c_uint64(COOKIE << 32 | 5 << 16 | 3)
     with synthetic.fault_handler(rig.library):
         timer = library.timers_open(rig.slot.tid, value)
@@ -461,81 +490,3 @@ def test_real_timer(ticks):
     """The kernel's own signals, on a thread whose synthetic stack is empty."""
     run = run_here(ticks_of_a_real_timer, ticks)
     assert (run.returncode, run.stdout) == (0, "done\n"), run.stderr
-
-
-# --- where other signals go -------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="session")
-def chain(native):
-    program = synthetic.build(native, "chain.c")
-
-    def run(scenario):
-        done = subprocess.run([*support.EMULATOR, program, scenario], capture_output=True, text=True)
-        return done.returncode, done.stdout
-
-    return run
-
-
-SIGPROF, SIGSEGV, SIGBUS = int(signal.SIGPROF), int(signal.SIGSEGV), int(signal.SIGBUS)
-
-
-def test_owner_of_one_argument(chain):
-    call = f"signal {SIGPROF}, blocked 1, other blocked 0\n"
-    assert chain("plain") == (0, call + call + "after: blocked 0\n")
-
-
-def test_owner_has_its_own_mask(chain):
-    """Its sa_mask and SA_NODEFER hold while it runs, and no longer."""
-    call = f"signal {SIGPROF}, blocked 0, other blocked 1\n"
-    assert chain("masked") == (0, call + "after: blocked 0, other blocked 0\n")
-
-
-def test_owner_of_three_arguments(chain):
-    assert chain("informed") == (0, f"signal {SIGPROF}, code -1, value 42, context 1\n")
-
-
-def test_ignored_signal(chain):
-    assert chain("ignored") == (0, "still here\n")
-
-
-@pytest.mark.parametrize(
-    ("scenario", "number"),
-    [
-        ("default_action", SIGPROF),
-        ("default_fault", SIGSEGV),
-        ("default_sent_fault", SIGBUS),
-        ("ignored_fault", SIGSEGV),
-        ("circle_of_faults", SIGSEGV),
-    ],
-)
-def test_signal_that_ends_the_process(chain, scenario, number):
-    assert chain(scenario) == (-number, "")
-
-
-def test_fault_that_its_owner_mends(chain):
-    assert chain("mended_fault") == (0, "mended 20\n")
-
-
-def test_owner_that_leaves_by_longjmp(chain):
-    assert chain("left_by_longjmp") == (0, "left 100, blocked 0\n")
-
-
-def test_signals_deeper_and_deeper(chain):
-    assert chain("deeper_each_time") == (0, "calls 100\n")
-
-
-def test_faults_mended_deeper_and_deeper(chain):
-    assert chain("mended_deeper_each_time") == (0, "mended 100\n")
-
-
-def test_owner_that_calls_back(chain):
-    assert chain("circle") == (0, "ended, few calls, the same again\n")
-
-
-def test_signal_taken_twice(chain):
-    assert chain("taken_twice") == (0, f"signal {SIGPROF}, blocked 1, other blocked 0\ncalls 1\n")
-
-
-def test_signal_given_back(chain):
-    assert chain("given_back") == (0, f"ours 0\nsignal {SIGPROF}, blocked 1, other blocked 0\ncalls 1\n")

@@ -155,7 +155,7 @@ if "faulthandler" in sys.argv[2:]:
     faulthandler.enable()
 handler = ctypes.cast(library.handler_on_fault, ctypes.c_void_p)
 for number in (signal.SIGSEGV, signal.SIGBUS):
-    assert library.install_handler(number, handler) == 0
+    assert library.signals_take(number, handler) == 0
 value, none = ctypes.c_uint64(), (ctypes.c_void_p * 2)()
 address = ctypes.c_size_t(ctypes.addressof(ctypes.create_string_buffer(8)) if "mapped" in sys.argv[2:] else 64)
 for _ in range(3):

@@ -103,7 +103,8 @@ struct spprof_config {
 
 /* Starts sampling every thread of the interpreter, those born later too. Needs no Python API lock, but `thread_state`
  * must stay alive during the call. Errors: -EBUSY a session is active; -EINVAL a bad configuration or an interpreter
- * whose offsets table is not understood; -ENOMEM, -EAGAIN no memory, thread or timer.
+ * whose offsets table is not understood; -ENOMEM, -EAGAIN no memory, thread or timer; -ENOSPC a signal that has had so many
+ * owners that there is no place for one more.
  * After an error nothing is left running. */
 int spprof_start(const struct spprof_config *config);
 

@@ -15,8 +15,8 @@
 #include "atomics.h"
 #include "clock.h"
 #include "handler.h"
-#include "install.h"
 #include "observe.h"
+#include "signals.h"
 #include "stack.h"
 #include "threads.h"
 
@@ -175,12 +175,26 @@ static uint64_t look_interval(void) {
     return interval < LOOK_LEAST ? LOOK_LEAST : interval > LOOK_MOST ? LOOK_MOST : interval;
 }
 
+/* A neighbour that took a signal gets its own through us; ours would end or confuse it, and while a fault handler is in
+ * front of ours each load is a system call. */
+static int take_fault_signals(void) {
+    int error = signals_take(SIGSEGV, handler_on_fault);
+    return error == 0 ? signals_take(SIGBUS, handler_on_fault) : error;
+}
+
+static void give_fault_signals_back(void) {
+    signals_give_back(SIGSEGV);
+    signals_give_back(SIGBUS);
+}
+
+static int take_tick_signal(void) { return signals_take(SIGPROF, handler_on_profile_signal); }
+
 static void *keep_watch(void *unused) {
     (void)unused;
     while (sleep_until(clock_now() + look_interval())) {
         pthread_mutex_lock(&session.work);
-        /* A neighbour that took SIGPROF gets its own signals through us; ours would end or confuse it. */
-        install_handler(SIGPROF, handler_on_profile_signal);
+        take_tick_signal();
+        take_fault_signals();
         threads_scan(ordinary_reader());
         drain_all();
         pthread_mutex_unlock(&session.work);
@@ -218,6 +232,7 @@ static void *keep_observing(void *unused) {
         if (!sleep_until(due))
             return NULL;
         pthread_mutex_lock(&session.work);
+        take_fault_signals();
         struct tick tick = {.weight = (uint32_t)(1 + missed), .reader = ordinary_reader()};
         if (clock_now() - scanned >= LOOK_LEAST) {
             threads_scan(tick.reader);
@@ -275,9 +290,12 @@ static void after_fork_in_parent(void) {
     pthread_mutex_unlock(&session.lock);
 }
 
-/* The child has neither our thread nor our timers: it begins as if no session had ever been started. */
+/* The child has neither our thread nor our timers, and no tick waits for it: it begins as if no session had ever been
+ * started, and a program that it becomes finds ignored what was ignored. */
 static void after_fork_in_child(void) {
     atomic_write(active_write, &sampler.active, false);
+    give_fault_signals_back();
+    signals_give_back(SIGPROF);
     threads_forget();
     stack_note_caller();
     session.config = (struct spprof_config){0};
@@ -372,19 +390,12 @@ static int make_buffers(uint32_t max_depth) {
 
 /* `took_ticks`: SIGPROF was not ours before. */
 static int take_signals(enum spprof_mode mode, bool *took_ticks) {
-    int error = install_handler(SIGSEGV, handler_on_fault);
-    if (error == 0)
-        error = install_handler(SIGBUS, handler_on_fault);
+    int error = take_fault_signals();
     if (error == 0 && mode == SPPROF_CPU) {
-        *took_ticks = !signals_installed(SIGPROF, handler_on_profile_signal);
-        error = install_handler(SIGPROF, handler_on_profile_signal);
+        *took_ticks = !signals_in_front(SIGPROF);
+        error = take_tick_signal();
     }
     return error == 0 ? 0 : fail(-error, "a signal handler could not be installed: %s", strerror(-error));
-}
-
-static void give_signals_back(void) {
-    install_restore(SIGSEGV, handler_on_fault);
-    install_restore(SIGBUS, handler_on_fault);
 }
 
 /* Takes ticks away from every thread and waits until no handler is inside: the session's side of the stop handshake. */
@@ -392,7 +403,7 @@ static void quiesce(void) {
     threads_disarm(); /* with `active` still true, so that ticks until here are taken */
     atomic_write(active_write, &sampler.active, false);
     threads_end();
-    give_signals_back();
+    give_fault_signals_back();
 }
 
 /* The calling thread's own chain stands still, so what it shows is certain. */
@@ -422,6 +433,7 @@ static int begin_threads(void) {
         pthread_mutex_unlock(&session.work);
         return fail(-error, "no thread could be started: %s", strerror(-error));
     }
+    stack_learn(session.thread);
     error = admit_threads();
     pthread_mutex_unlock(&session.work);
     if (error != 0)
@@ -483,9 +495,9 @@ static int start_locked(struct spprof_config config) {
     if (error == 0)
         error = start_with_signals(&config);
     if (error != 0) {
-        give_signals_back();
+        give_fault_signals_back();
         if (took_ticks)
-            install_restore(SIGPROF, handler_on_profile_signal);
+            signals_give_back(SIGPROF);
     }
     return error;
 }

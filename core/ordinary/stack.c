@@ -60,8 +60,9 @@ static bool find_mapping(uintptr_t address, struct mapping *mapping) {
 }
 
 /* The process's first thread runs on the initial stack, except in a child that another thread forked: there it goes on
- * with that thread's stack. Written by stack_note_caller before anyone asks. */
+ * with that thread's stack. Both written by stack_note_caller before anyone asks. */
 static bool first_thread_elsewhere;
+static uintptr_t initial_low; /* how far down the initial stack may grow; 0: not known */
 
 void stack_note_caller(void) {
     /* Libc keeps a thread's descriptor at the end of the stack that it made for it; that of the initial thread lies in
@@ -70,15 +71,64 @@ void stack_note_caller(void) {
     struct mapping mapping;
     if (gettid() == getpid() && find_mapping(descriptor - 1, &mapping))
         first_thread_elsewhere = mapping.low <= here && here < descriptor;
+    if (find_mapping(stack_initial_high() - 1, &mapping))
+        initial_low = mapping.below;
 }
 
-void stack_find(int32_t tid, uintptr_t thread_id, uintptr_t *low, uintptr_t *high) {
+/* --- libc's own note ------------------------------------------------------------------------------------ */
+
+/* Where in a thread's descriptor libc keeps the address and then the size of the block that its stack is in, bytes; 0: not
+ * known. glibc has had both since 2.3 (`stackblock` in nptl/descr.h), at places that differ from build to build. */
+static uintptr_t noted_at;
+
+#define NOTED_WITHIN 4096
+#define ABOVE_MOST (UINT64_C(1) << 20) /* bytes of the block that are the descriptor and what else libc keeps there */
+
+/* `low` to `high` is the part of the block that is stack; there may be a guard below. */
+static void look_for_note(uintptr_t descriptor, uintptr_t low, uintptr_t high, size_t guard) {
+    const uintptr_t *words = (const uintptr_t *)descriptor; // NOLINT: a pthread_t is the descriptor's address
+    size_t count = (high - descriptor < NOTED_WITHIN ? high - descriptor : NOTED_WITHIN) / sizeof *words;
+    for (size_t i = 1; i + 1 < count && noted_at == 0; i++)
+        if ((words[i] == low || words[i] == low - guard) && words[i] + words[i + 1] == high)
+            noted_at = i * sizeof *words;
+}
+
+void stack_learn(pthread_t thread) {
+    pthread_attr_t attributes;
+    void *low;
+    size_t size, guard;
+    uintptr_t descriptor = (uintptr_t)thread;
+    if (noted_at != 0 || pthread_getattr_np(thread, &attributes) != 0)
+        return;
+    bool is_told =
+        pthread_attr_getstack(&attributes, &low, &size) == 0 && pthread_attr_getguardsize(&attributes, &guard) == 0;
+    pthread_attr_destroy(&attributes);
+    uintptr_t first = (uintptr_t)low;
+    if (is_told && descriptor % sizeof(uintptr_t) == 0 && descriptor - first < size)
+        look_for_note(descriptor, first, first + size, guard);
+}
+
+/* A thread's descriptor lies at the end of the block; what is above it is no stack. */
+static bool read_note(const struct reader *reader, uintptr_t descriptor, uintptr_t *low) {
+    uint64_t block, size;
+    if (noted_at == 0 || !load_word(reader, descriptor + noted_at, &block) ||
+        !load_word(reader, descriptor + noted_at + sizeof(uintptr_t), &size))
+        return false;
+    *low = block;
+    return block != 0 && descriptor - block < size && block + size - descriptor <= ABOVE_MOST;
+}
+
+void stack_find(const struct reader *reader, int32_t tid, uintptr_t thread_id, uintptr_t *low, uintptr_t *high) {
     struct mapping mapping;
     bool initial = tid == getpid() && !first_thread_elsewhere;
-    uintptr_t end = initial ? stack_initial_high() : thread_id;
     *low = *high = 0;
-    if ((initial || !query_mapping(end - 1, &mapping)) && !find_mapping(end - 1, &mapping))
-        return;
-    *low = initial ? mapping.below : mapping.low; /* the initial stack may grow down to there */
-    *high = end;
+    if (initial) {
+        *low = initial_low;
+        *high = initial_low != 0 ? stack_initial_high() : 0;
+    } else if (read_note(reader, thread_id, low)) {
+        *high = thread_id;
+    } else if (query_mapping(thread_id - 1, &mapping) || find_mapping(thread_id - 1, &mapping)) {
+        *low = mapping.low;
+        *high = thread_id;
+    }
 }

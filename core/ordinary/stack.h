@@ -1,8 +1,11 @@
-/* Where the C stack of a thread lies. Ordinary code; reads /proc/self/maps. */
+/* Where the C stack of a thread lies. Ordinary code, one call at a time; may read /proc/self/maps. */
 #ifndef SPPROF_STACK_H
 #define SPPROF_STACK_H
 
+#include <pthread.h>
 #include <stdint.h>
+
+#include "load.h"
 
 /* The first address past the initial thread's stack: the strings that the kernel put above it. */
 uintptr_t stack_initial_high(void);
@@ -11,8 +14,13 @@ uintptr_t stack_initial_high(void);
  * thread, remembers which stack that runs on. */
 void stack_note_caller(void);
 
-/* The C stack of thread `tid`, whose pthread_t is `thread_id`: the lowest address that it may grow to, and the first one
- * past its end. Both 0 where it cannot be found: every entry frame is then out of bounds. */
-void stack_find(int32_t tid, uintptr_t thread_id, uintptr_t *low, uintptr_t *high);
+/* Learns where libc notes a thread's stack in its descriptor, from one that the caller has made and that has not ended. To
+ * be called before the first stack_find; where it learns nothing, the kernel's mappings are asked. */
+void stack_learn(pthread_t thread);
+
+/* The C stack of thread `tid`, whose pthread_t is `thread_id`, which may be that of a thread that has ended: its descriptor
+ * is read through `reader`. The lowest address that the stack may grow to, and the first one past its end; both 0 where it
+ * cannot be found. */
+void stack_find(const struct reader *reader, int32_t tid, uintptr_t thread_id, uintptr_t *low, uintptr_t *high);
 
 #endif

@@ -178,7 +178,7 @@ static void retire(struct tenant *tenant) {
     registry.config.drain(tenant->slot);
 }
 
-static int admit(uintptr_t state, int32_t tid, uintptr_t thread_id, uint64_t scan_began) {
+static int admit(const struct reader *reader, uintptr_t state, int32_t tid, uintptr_t thread_id, uint64_t scan_began) {
     struct tenant *tenant = free_tenant();
     uint64_t thread = atomic_read(counter_own, &registry.discovered);
     if (tenant == NULL || !furnish(tenant) || !remember_name(thread, tid))
@@ -188,13 +188,12 @@ static int admit(uintptr_t state, int32_t tid, uintptr_t thread_id, uint64_t sca
     slot->tid = tid;
     slot->thread_id = thread_id;
     slot->rest_until = 0;
+    stack_find(reader, tid, thread_id, &slot->stack_low, &slot->stack_high);
     atomic_write(state_update, &slot->thread_state, state);
     /* A timer's signals come after the timer was made, as the kernel has it. So that the language has it too, the
      * generation that they will be compared with is stored again. */
     atomic_write(slot_let, &slot->generation, atomic_read(enter_generation, &slot->generation));
     bool observed = registry.config.interval == 0;
-    if (observed)
-        stack_find(slot->tid, slot->thread_id, &slot->stack_low, &slot->stack_high);
     int error = observed ? 0 : start_timer(tenant, scan_began);
     if (error != 0) {
         close_slot(tenant);
@@ -240,7 +239,7 @@ static bool read_state(const struct reader *reader, uintptr_t state, struct stat
 
 /* A thread state of the list: known, or admitted now. The list has the newest first, so where a thread has several the
  * newest counts. A known thread id with another pthread_t is a new thread that the kernel gave the number of a dead one. */
-static int meet(uintptr_t state, const struct state_fields *fields, uint64_t scan_began) {
+static int meet(const struct reader *reader, uintptr_t state, const struct state_fields *fields, uint64_t scan_began) {
     const struct layout *layout = &sampler.layout;
     bool bound = (fields->status & layout->thread.status_bound) && !(fields->status & layout->thread.status_unbound);
     if (!bound || fields->tid == 0 || fields->tid > INT32_MAX)
@@ -250,7 +249,7 @@ static int meet(uintptr_t state, const struct state_fields *fields, uint64_t sca
     if (tenant != NULL && tenant->live && tenant->slot->thread_id != fields->thread_id && !tenant->seen)
         retire(tenant);
     if (tenant == NULL || !tenant->live)
-        return admit(state, (int32_t)fields->tid, fields->thread_id, scan_began);
+        return admit(reader, state, (int32_t)fields->tid, fields->thread_id, scan_began);
     if (!tenant->seen)
         atomic_write(state_update, &tenant->slot->thread_state, state);
     tenant->seen = true;
@@ -270,7 +269,7 @@ int threads_admit(uintptr_t state, struct reader reader) {
     load_looking = true;
     bool readable = read_state(&reader, state, &fields);
     load_looking = false;
-    return readable ? meet(state, &fields, clock_now()) : -EINVAL;
+    return readable ? meet(&reader, state, &fields, clock_now()) : -EINVAL;
 }
 
 /* Reads the list once; false where it changed so that the reading is not sound. */
@@ -283,7 +282,7 @@ static bool read_list(const struct reader *reader, uint64_t began, uint64_t *ref
         struct state_fields fields;
         if (count == LIST_LIMIT || !read_state(reader, state, &fields))
             return false;
-        int error = meet(state, &fields, began);
+        int error = meet(reader, state, &fields, began);
         if (error != 0 && error != -ESRCH && error != -EINVAL) /* these two: the thread has ended meanwhile */
             ++*refused;
         state = fields.next;

@@ -354,12 +354,6 @@ static void owners(void *owner[TAKEN]) {
     }
 }
 
-static bool is_owner(int number, signal_function *function) {
-    struct sigaction action;
-    sigaction(number, NULL, &action);
-    return action.sa_sigaction == function;
-}
-
 static void forget_tenancies(void) {
     model.tenancies = 0;
     for (int i = 0; i < THREADS; i++)
@@ -392,7 +386,7 @@ static unsigned changed_owners(void *const before[TAKEN]) {
     unsigned changed = 0;
     owners(now);
     for (int i = 0; i < TAKEN; i++) /* ours from before go too, where a neighbour had put them back */
-        changed += now[i] != before[i] && before[i] != (void *)(uintptr_t)handler_on_fault;
+        changed += now[i] != before[i] && thunk_place((signal_function *)before[i]) < 0;
     return changed;
 }
 
@@ -480,7 +474,7 @@ static void start(uint8_t argument) {
 }
 
 static void stop(void) {
-    bool were_ours = is_owner(SIGSEGV, handler_on_fault);
+    bool were_ours = signals_in_front(SIGSEGV);
     enter_core();
     int error = spprof_stop();
     bool sound = leave_core();
@@ -496,7 +490,7 @@ static void stop(void) {
     FUZZ_LAW(fake_timers_made() == holdings.refused_deletes && holdings.files == 0);
     fake_timers_silence(); /* what could not be deleted; a tick of such a timer is one that comes late */
     if (sound)             /* else a question that failed may have kept it */
-        FUZZ_LAW(!were_ours || !is_owner(SIGSEGV, handler_on_fault));
+        FUZZ_LAW(!were_ours || !signals_in_front(SIGSEGV));
     FUZZ_LAW(!model.sink || holdings.mappings == holdings.refused_unmaps);
     FUZZ_LAW(!model.sink || !model.certain || waiting_samples() == 0);
 }
@@ -525,9 +519,11 @@ static void deliver(int thread, uint64_t value, uint32_t overrun, bool blocked) 
     siginfo_t info = {.si_signo = SIGPROF, .si_code = SI_TIMER};
     info.si_value.sival_ptr = (void *)(uintptr_t)value; // NOLINT: the timer's value
     info.si_overrun = (int)overrun;
+    struct sigaction present;
+    sigaction(SIGPROF, NULL, &present);
     errno = 4711;
     enter_core();
-    handler_on_profile_signal(SIGPROF, &info, &context);
+    present.sa_sigaction(SIGPROF, &info, &context);
     FUZZ_LAW(errno == 4711);
     leave_core();
 }
@@ -541,7 +537,7 @@ static uint64_t ticks_now(void) {
 static void tick(uint8_t argument) {
     int thread = argument % THREADS;
     const struct fake_timer *timer = fake_timer_of(tid_of(thread));
-    if (timer == NULL || !fake_threads[thread].alive || !is_owner(SIGPROF, handler_on_profile_signal))
+    if (timer == NULL || !fake_threads[thread].alive || !signals_in_front(SIGPROF))
         return;
     uint32_t overrun = argument >> 3 & 3;
     if (argument & 0x40) { /* the thread has the signal blocked: it comes later */
@@ -550,7 +546,7 @@ static void tick(uint8_t argument) {
         return;
     }
     bool blocked = argument & 0x20;
-    bool unguarded = blocked || !is_owner(SIGSEGV, handler_on_fault);
+    bool unguarded = blocked || !signals_in_front(SIGSEGV);
     int64_t began = fake_threads[thread].used, took = argument & 0x80 ? LONG_LOOK << overrun : LONG_LOOK - 1;
     uint64_t before = ticks_now();
     fake_threads[thread].busy = took;
@@ -563,12 +559,12 @@ static void tick(uint8_t argument) {
 
 /* A signal that was held back arrives: its timer may be gone, its session too. */
 static void late(void) {
-    if (held_count == 0 || !is_owner(SIGPROF, handler_on_profile_signal))
+    if (held_count == 0 || !signals_in_front(SIGPROF))
         return;
     struct held tick = held[--held_count];
     bool current = model.active && tick.tenancy >= 0 && threads[tick.thread].tenancy == tick.tenancy;
     uint64_t before = ticks_now(), busy = sampler.strays.by_reason[SPPROF_BUSY];
-    bool unguarded = !is_owner(SIGSEGV, handler_on_fault);
+    bool unguarded = !signals_in_front(SIGSEGV);
     deliver(tick.thread, tick.value, tick.weight - 1, false);
     FUZZ_LAW(ticks_now() == before + (model.active ? tick.weight : 0));
     if (!model.active) {
@@ -607,7 +603,7 @@ static void look(uint8_t argument) {
     if (was_certain) { /* before the core, which hands over what it captures in the same look */
         meet_all();
         if (model.wall)
-            model_observe(!is_owner(SIGSEGV, handler_on_fault));
+            model_observe(!signals_in_front(SIGSEGV));
     }
     enter_core();
     fake_look();

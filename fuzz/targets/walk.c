@@ -17,7 +17,7 @@
 #include "image.h"
 #include "observe.h"
 #include "oracle.h"
-#include "ordinary/install.h"
+#include "signals.h"
 #include "target.h"
 #include "walk.h"
 
@@ -241,8 +241,8 @@ static void compare(const char *way, const struct verdict *core, const struct or
 
 void fuzz_set_up(void) {
     image_map();
-    install_handler(SIGSEGV, handler_on_fault);
-    install_handler(SIGBUS, handler_on_fault);
+    signals_take(SIGSEGV, handler_on_fault);
+    signals_take(SIGBUS, handler_on_fault);
     for (int i = 0; i < INTERPRETERS; i++) {
         uint64_t table[TABLE_WORDS];
         char problem[200];

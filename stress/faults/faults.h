@@ -51,6 +51,10 @@ unsigned fault_fired(void);
 /* A shim's question: whether this use is to fail. Sets errno then. Async-signal-safe. */
 bool fault_due(enum call call);
 
+/* A neighbour takes the signal as soon as the core has taken it, until this is called with NULL. */
+struct sigaction;
+void faults_insist(int signal, const struct sigaction *neighbour);
+
 /* What the shim has seen handed out to the core and not given back. A refusal to take something back is the fault's
  * doing: what it leaves is not the core's. */
 struct holdings {

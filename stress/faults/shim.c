@@ -79,12 +79,26 @@ SHIM(int, munmap, void *at, size_t size) {
 
 /* --- signals, threads, the process --------------------------------------------------------------------- */
 
+static struct {
+    int signal; /* 0: no neighbour insists on one */
+    struct sigaction action;
+} insisting;
+
+void faults_insist(int signal, const struct sigaction *neighbour) {
+    insisting.signal = neighbour != NULL ? signal : 0;
+    if (neighbour != NULL)
+        insisting.action = *neighbour;
+}
+
 SHIM(int, sigaction, int number, const struct sigaction *new, struct sigaction *old) {
     if (fault_due(CALL_sigaction)) {
         holdings.refused_actions++; /* a question too: who does not know whose handler it is must leave it */
         return -1;
     }
-    return sigaction(number, new, old);
+    int result = sigaction(number, new, old);
+    if (new != NULL && number == insisting.signal)
+        sigaction(number, &insisting.action, NULL);
+    return result;
 }
 
 SHIM(int, pthread_create, pthread_t *thread, const pthread_attr_t *attributes, void *(*function)(void *),
@@ -207,6 +221,7 @@ static bool system_call_due(long number) {
     case SYS_process_vm_writev:
         return fault_due(CALL_process_vm_writev);
     case SYS_tgkill:
+    case SYS_rt_sigprocmask:
     case SYS_gettid:
         return false;
     default:

@@ -24,7 +24,6 @@
 
 #include "continuity.h"
 #include "handler.h"
-#include "ordinary/install.h"
 #include "signals.h"
 
 #define TRAP_FLAG 0x100
@@ -406,14 +405,13 @@ static void on_step(ucontext_t *context) {
     prepare_next(thread, context);
 }
 
-static void on_trap(int signal, siginfo_t *info, void *ucontext) {
-    int saved = errno;
+static bool on_trap(int signal, siginfo_t *info, void *ucontext) {
+    (void)signal;
     ucontext_t *context = ucontext;
-    if (info->si_code == TRAP_TRACE || (uintptr_t)context->uc_mcontext.gregs[REG_RIP] == RETURNED)
+    bool ours = info->si_code == TRAP_TRACE || (uintptr_t)context->uc_mcontext.gregs[REG_RIP] == RETURNED;
+    if (ours)
         on_step(context);
-    else
-        signals_chain(signal, info, ucontext);
-    errno = saved;
+    return ours;
 }
 
 /* --- stepping ---------------------------------------------------------------------------------------------- */
@@ -442,8 +440,8 @@ static bool unblock_needed(void) {
 }
 
 static bool take_signals(void) {
-    return install_handler(SIGSEGV, handler_on_fault) == 0 && install_handler(SIGBUS, handler_on_fault) == 0 &&
-           install_handler(SIGTRAP, on_trap) == 0 && unblock_needed();
+    return signals_take(SIGSEGV, handler_on_fault) == 0 && signals_take(SIGBUS, handler_on_fault) == 0 &&
+           signals_take(SIGTRAP, on_trap) == 0 && unblock_needed();
 }
 
 static PyObject *driver_run(PyObject *Py_UNUSED(module), PyObject *callable) {

@@ -21,9 +21,9 @@
 
 #include "handler.h"
 #include "ordinary/codes.h"
-#include "ordinary/install.h"
 #include "ordinary/location.h"
 #include "python/native/names.h"
+#include "signals.h"
 #include "spprof.h"
 #include "storm.h"
 #include "tally.h"
@@ -72,10 +72,10 @@ static bool names_of_living(const void *code, struct code_names *names) {
 static void name_living(void) {
     static const int faults[] = {SIGSEGV, SIGBUS};
     for (int i = 0; i < 2; i++)
-        install_handler(faults[i], handler_on_fault);
+        signals_take(faults[i], handler_on_fault);
     codes_name_living(codes, names_of_living);
     for (int i = 0; i < 2; i++)
-        install_restore(faults[i], handler_on_fault);
+        signals_give_back(faults[i]);
 }
 
 static void on_caught_up(void *unused, uint64_t generation) {

@@ -15,8 +15,8 @@
 #include "atomics.h"
 #include "handler.h"
 #include "observe.h"
-#include "ordinary/install.h"
 #include "ordinary/stack.h"
+#include "signals.h"
 #include "walk.h"
 
 #define DEPTH_MOST 1024
@@ -76,7 +76,7 @@ static const struct stack_bounds *bounds_of(uint64_t tid, uint64_t thread_id) {
     struct stack_bounds *bounds = &wall.bounds[tid % BOUNDS_KEPT];
     if (bounds->tid != tid || bounds->thread_id != thread_id || bounds->high == 0) {
         *bounds = (struct stack_bounds){.tid = tid, .thread_id = thread_id};
-        stack_find((int32_t)tid, thread_id, &bounds->low, &bounds->high);
+        stack_find(&direct, (int32_t)tid, thread_id, &bounds->low, &bounds->high);
     }
     return bounds;
 }
@@ -210,9 +210,8 @@ static void *observe(void *unused) {
 
 /* --- start and stop --------------------------------------------------------------------------------------- */
 
-static void on_fault(int signal, siginfo_t *info, void *ucontext) {
-    if (wall.recover == NULL || !wall.recover(ucontext))
-        handler_on_fault(signal, info, ucontext);
+static bool on_fault(int signal, siginfo_t *info, void *ucontext) {
+    return (wall.recover != NULL && wall.recover(ucontext)) || handler_on_fault(signal, info, ucontext);
 }
 
 static bool load_walker(const char *path, char *problem, size_t room) {
@@ -243,7 +242,7 @@ static bool prepare(const struct wall_config *config, char *problem, size_t room
     struct walk walk = {.layout = &wall.layout, .thread_state = (uintptr_t)config->thread_state};
     wall.entry_instr_ptr = walk_find_entry_instr_ptr(&walk);
     stack_note_caller();
-    if (install_handler(SIGSEGV, on_fault) != 0 || install_handler(SIGBUS, on_fault) != 0) {
+    if (signals_take(SIGSEGV, on_fault) != 0 || signals_take(SIGBUS, on_fault) != 0) {
         snprintf(problem, room, "the fault handlers could not be installed");
         return false;
     }
@@ -251,8 +250,8 @@ static bool prepare(const struct wall_config *config, char *problem, size_t room
 }
 
 static void release(void) {
-    install_restore(SIGSEGV, on_fault);
-    install_restore(SIGBUS, on_fault);
+    signals_give_back(SIGSEGV);
+    signals_give_back(SIGBUS);
 }
 
 bool wall_start(const struct wall_config *config, char *problem, size_t room) {

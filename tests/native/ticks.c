@@ -81,6 +81,18 @@ __attribute__((visibility("hidden"))) int clock_gettime(clockid_t clock, struct 
 
 #define MARK 1234
 
+/* What stands in the kernel for the signal, which is ours, called as by a neighbour in front of us. */
+static int call_handler(int signal, siginfo_t *info, ucontext_t *context) {
+    struct sigaction present;
+    if (sigaction(signal, NULL, &present) != 0)
+        abort();
+    errno = MARK;
+    watched = true;
+    present.sa_sigaction(signal, info, context);
+    watched = false;
+    return errno;
+}
+
 /* Delivers SIGPROF; returns what errno is afterwards: MARK where the handler has kept it. */
 int deliver(int code, uint64_t value, int overrun, uintptr_t stack_pointer, int blocked) {
     siginfo_t info = {.si_signo = SIGPROF, .si_code = code};
@@ -92,11 +104,7 @@ int deliver(int code, uint64_t value, int overrun, uintptr_t stack_pointer, int 
     STACK_POINTER(&context) = (__typeof__(STACK_POINTER(&context)))stack_pointer;
     if (blocked != 0)
         sigaddset(&context.uc_sigmask, blocked);
-    errno = MARK;
-    watched = true;
-    handler_on_profile_signal(SIGPROF, &info, &context);
-    watched = false;
-    return errno;
+    return call_handler(SIGPROF, &info, &context);
 }
 
 /* The same for a fault that no guarded load made. */
@@ -105,11 +113,7 @@ int deliver_foreign_fault(void) {
     ucontext_t context;
     memset(&context, 0, sizeof context);
     pthread_sigmask(SIG_SETMASK, NULL, &context.uc_sigmask);
-    errno = MARK;
-    watched = true;
-    handler_on_fault(SIGSEGV, &info, &context);
-    watched = false;
-    return errno;
+    return call_handler(SIGSEGV, &info, &context);
 }
 
 static int calls;
@@ -119,13 +123,16 @@ static void spoil_errno(int signal) {
     errno = 1;
 }
 
-/* Makes a handler that changes errno the former owner of the signals. */
-void take_former_owner(void) {
-    static struct sigaction owner = {.sa_handler = spoil_errno};
-    signals_former[SIGPROF] = signals_former[SIGSEGV] = &owner;
+/* Takes the signals from an owner that changes errno. */
+void take_from_an_owner(void) {
+    struct sigaction owner = {.sa_handler = spoil_errno};
+    sigaction(SIGPROF, &owner, NULL);
+    sigaction(SIGSEGV, &owner, NULL);
+    if (signals_take(SIGPROF, handler_on_profile_signal) != 0 || signals_take(SIGSEGV, handler_on_fault) != 0)
+        abort();
 }
 
-int former_owner_calls(void) { return calls; }
+int owner_calls(void) { return calls; }
 
 /* Uses CPU time until that many signals have come; returns what errno is then, or at once where it is not kept. 0 where
  * no signal comes. */

@@ -2,9 +2,12 @@
 
 import ctypes
 import faulthandler
+import json
+import mmap
 import os
 import signal
 import sys
+import tempfile
 import threading
 import time
 
@@ -73,17 +76,81 @@ def faulthandler_before():
 
 
 def faulthandler_during():
+    """As test runners do: it is switched on when the session is there already."""
     faulthandler.disable()
     spprof.start(interval_ms=1)
     work_in_threads(100)
     guarded = spprof.stats()["unguarded_ticks"]
     faulthandler.enable()
-    work_in_threads(200)
+    work_in_threads(100)  # many looks: the signals have been taken back
     displaced = spprof.stats()["unguarded_ticks"]
+    work_in_threads(300)
+    since = spprof.stats()["unguarded_ticks"] - displaced
     faulthandler.disable()
     work_in_threads(100)
     stats = spprof.stop().stats
-    return {"guarded": guarded, "displaced": displaced, "stats": stats}
+    return {"guarded": guarded, "since": since, "stats": stats}
+
+
+def faulthandler_on_our_signal():
+    """Its handler passes the signal on by putting back what it found and sending the signal again."""
+    signal.signal(signal.SIGPROF, signal.SIG_IGN)
+    spprof.start(interval_ms=1)
+    with tempfile.TemporaryFile() as file:
+        faulthandler.register(signal.SIGPROF, file=file, all_threads=False, chain=True)
+        work_in_threads(100)
+        settled = file.seek(0, os.SEEK_END)  # ticks may reach it until the session takes the signal back
+        reports = []
+        for _ in range(20):
+            os.kill(os.getpid(), signal.SIGPROF)
+            work_in_threads(20)
+            file.seek(settled)
+            reports.append(file.read().count(b"most recent call first"))
+        faulthandler.unregister(signal.SIGPROF)
+    os.kill(os.getpid(), signal.SIGPROF)  # ignored, as before
+    return {"reports": reports, "stats": spprof.stop().stats}
+
+
+def put_back_without_flags():
+    """`old = signal(SIGPROF, SIG_IGN); ...; signal(SIGPROF, old)`, as C programs do: what is put back has no flags."""
+    libc = ctypes.CDLL(None)
+    libc.signal.argtypes, libc.signal.restype = [ctypes.c_int, ctypes.c_void_p], ctypes.c_void_p
+    spprof.start(interval_ms=1)
+    work_in_threads(50)
+    for _ in range(100):
+        libc.signal(signal.SIGPROF, libc.signal(signal.SIGPROF, int(signal.SIG_IGN)))
+        work_in_threads(4)
+    return {"stats": spprof.stop().stats}
+
+
+def forked_child():
+    """A child finds the signals as if no session had been: what was ignored stays so in a program that it becomes."""
+    signal.signal(signal.SIGPROF, signal.SIG_IGN)
+    before = ignored_and_caught("self")
+    spprof.start(interval_ms=1)
+    work_in_threads(100)
+    program = "print(*[line.split()[1] for line in open('/proc/self/status') if line[:6] in ('SigIgn', 'SigCgt')])"
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.write(writing, json.dumps(ignored_and_caught("self")).encode() + b"\n")
+        os.dup2(writing, 1)
+        os.execv(sys.executable, [sys.executable, "-c", program])
+    os.close(writing)
+    with open(reading) as file:
+        inside = json.loads(file.readline())
+        ignored_after_exec = int(file.readline().split()[0], 16)
+    os.waitpid(child, 0)
+    stats = spprof.stop().stats
+    prof = 1 << signal.SIGPROF - 1
+    return {"same": inside == before, "ignored_after_exec": bool(ignored_after_exec & prof), "stats": stats}
+
+
+def ignored_and_caught(process):
+    with open(f"/proc/{process}/status") as status:
+        sets = [int(line.split()[1], 16) for line in status if line.startswith(("SigIgn", "SigCgt"))]
+    ours = sum(1 << number - 1 for number in (signal.SIGPROF, signal.SIGSEGV, signal.SIGBUS))
+    return [found & ours for found in sets]  # libc has signals of its own from the first thread on
 
 
 def deep_stack():
@@ -108,18 +175,85 @@ def deep_stack():
     return {"ended": ended, "deep": deep, "stats": profile.stats}
 
 
+def alarms_on_the_alternate_stack():
+    """The main thread's handlers run on the stack that faulthandler gave it, and many ticks find one there."""
+    faulthandler.enable()
+    return alarms()
+
+
+def alarms_in_a_forked_child():
+    """The same in a child that another thread forked: its first thread runs on that thread's stack."""
+    found = []
+    thread = threading.Thread(target=lambda: found.append(in_child(alarms)))
+    thread.start()
+    thread.join()
+    return found[0]
+
+
+def in_child(function):
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            take_alternate_stack()
+            os.write(writing, json.dumps(function()).encode())
+            status = 0
+        finally:
+            os._exit(status)
+    os.close(writing)
+    with open(reading) as file:
+        found = file.read()
+    assert os.waitpid(child, 0)[1] == 0
+    return json.loads(found)
+
+
+def alarms():
+    signal.signal(signal.SIGALRM, lambda *_: None)
+    together = {signal.SIGALRM, signal.SIGPROF}
+    spprof.start(interval_ms=1)
+    for _ in range(50):
+        signal.pthread_sigmask(signal.SIG_BLOCK, together)
+        alarmed(cpu_ms=8)
+        signal.pthread_kill(threading.get_ident(), signal.SIGALRM)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, together)  # the tick interrupts the alarm's handler before it begins
+    profile = spprof.stop()
+    names = [[frame.name for frame in sample.stack] for sample in profile if sample.stack]
+    # Whatever stands on top, each whole stack of this thread has these from the outermost on.
+    root = [frame.f_code.co_qualname for frame in calling_frames()][::-1]
+    strange = [found for found in names if found[: len(root)] != root]
+    return {"strange": strange[:3], "samples": len(names), "stats": profile.stats}
+
+
+def calling_frames():
+    frame = sys._getframe(1)
+    while frame is not None:
+        yield frame
+        frame = frame.f_back
+
+
+def alarmed(cpu_ms):
+    work_here(cpu_ms=cpu_ms)
+
+
+class Stack(ctypes.Structure):
+    _fields_ = [("base", ctypes.c_void_p), ("flags", ctypes.c_int), ("size", ctypes.c_size_t)]
+
+
+# Mapped before any thread is there, and so above their stacks.
+ALTERNATE = mmap.mmap(-1, 1 << 18)
+
+
+def take_alternate_stack():
+    stack = Stack(ctypes.addressof(ctypes.c_char.from_buffer(ALTERNATE)), 0, len(ALTERNATE))
+    assert ctypes.CDLL(None, use_errno=True).sigaltstack(ctypes.byref(stack), None) == 0
+
+
 def alternate_stack():
-    class Stack(ctypes.Structure):
-        _fields_ = [("base", ctypes.c_void_p), ("flags", ctypes.c_int), ("size", ctypes.c_size_t)]
-
-    memory = ctypes.create_string_buffer(65536)
-    libc = ctypes.CDLL(None, use_errno=True)
-
     def with_stack():
-        stack = Stack(ctypes.addressof(memory), 0, len(memory))
-        assert libc.sigaltstack(ctypes.byref(stack), None) == 0
+        take_alternate_stack()
         work_here(100)
-        used.append(any(memory.raw))
+        used.append(any(ALTERNATE[:]))
 
     used = []
     spprof.start(interval_ms=1)

@@ -1,0 +1,52 @@
+"""Owners of signals beside real sessions get what they would get without (test_owners.py has the scripts)."""
+
+import json
+
+import pytest
+import synthetic
+from test_owners import ENDLESS, PROF, SAMPLES, SEGV, can_be_told, scripts
+
+WAYS = "mcorjd"
+
+
+@pytest.fixture(scope="session")
+def owners(tmp_path_factory):
+    return synthetic.build(tmp_path_factory.mktemp("native"), "owners.c", "-shared")
+
+
+def chosen(number, every):
+    """Those of the scripts that a session can be part of, and whose looks can be waited for."""
+    known = [
+        words
+        for way in WAYS
+        for owner, flags, scene, words in scripts(number, way)
+        if can_be_told(number, way, owner, flags, scene)
+    ]
+    return known[::every]
+
+
+def compare(interpreter, owners, mode, found):
+    outcome = interpreter.run("owners", owners, mode, json.dumps(found), faulthandler=False)
+    counted = 0
+    for words, (plain, sampled) in zip(found, outcome.json["outcomes"], strict=True):
+        if plain[0] == ENDLESS:
+            continue
+        assert sampled == plain, " ".join(words)
+        counted += 1
+    assert counted >= len(found) // 2
+
+
+@pytest.mark.parametrize("number", [PROF, SEGV])
+def test_owners_beside_a_session_in_cpu_mode(every_interpreter, owners, number):
+    compare(every_interpreter, owners, "cpu", chosen(number, 211))
+
+
+def test_owners_beside_a_session_in_wall_mode(every_interpreter, owners):
+    compare(every_interpreter, owners, "wall", chosen(SEGV, 211))
+
+
+def test_known_order_beside_a_session(every_interpreter, owners):
+    found = [words.split() for words in SAMPLES]
+    outcome = every_interpreter.run("owners", owners, "cpu", json.dumps(found), faulthandler=False)
+    assert {" ".join(words): tuple(sampled) for words, (_, sampled) in
+            zip(found, outcome.json["outcomes"], strict=True)} == SAMPLES  # fmt: skip
