@@ -13,7 +13,7 @@
 #include "clock.h"
 
 #define NO_PLACE (-1)
-#define UNSETTLED (-2)
+#define UNSETTLED(place) (-2 - (place)) /* less than NO_PLACE: in front for a moment, maybe not for its owner */
 
 /* How long a handler gives way to the thread that is taking its signal before it goes on without: two system calls of that
  * thread, unless one of higher priority keeps it from running. */
@@ -33,7 +33,7 @@ static _Atomic int owners_known; /* signals_take writes and reads: how many have
 
 static struct front {
     _Atomic(signal_claim *) claim; /* signals_take writes, handlers read */
-    /* The newest owner, UNSETTLED while a thread is finding it out, or NO_PLACE. signals_take and signals_give_back write;
+    /* The newest owner, UNSETTLED while a thread is finding it out, or NO_PLACE: signals_take and signals_give_back write;
      * handlers read, and write where the kernel has called an older owner's function. */
     _Atomic int place;
     bool
@@ -184,6 +184,7 @@ static int displace(int signal, struct sigaction present, int newest, int *error
         if (place == NO_PLACE)
             place = place_in_list(signal, &present, newest);
         ours = place != NO_PLACE ? action_in_front(place) : present;
+        atomic_write(disposition_publish, &fronts[signal].place, UNSETTLED(place));
         *error = sigaction(signal, &ours, &replaced) != 0 ? -errno : place == NO_PLACE ? -ENOSPC : 0;
         if (*error != 0)
             return NO_PLACE;
@@ -207,7 +208,6 @@ static int take_from(int signal, const struct sigaction *present) {
     sigset_t all, before;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
-    atomic_write(disposition_publish, &front->place, UNSETTLED);
     int error, place = displace(signal, *present, newest, &error);
     settle(signal, place != NO_PLACE ? place : newest, place == NO_PLACE && front->given_back);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
@@ -283,17 +283,26 @@ static bool is_claimed(const struct call *call) {
 static void forget_info(const struct call *call) { call->info->si_signo = 0; }
 
 /* While a thread is taking the signal, the owner whose function the kernel has called may not be the newest. */
-static bool is_being_taken(int signal) { return atomic_read(disposition_find, &fronts[signal].place) == UNSETTLED; }
+static bool is_unsettled(const struct call *call) {
+    return atomic_read(disposition_find, &fronts[call->signal].place) == UNSETTLED(call->place);
+}
 
 static bool wait_until_taken(struct call *call) {
     for (uint64_t began = clock_now(); clock_now() - began < GIVE_WAY; sched_yield()) {
         int place = atomic_read(disposition_find, &fronts[call->signal].place);
-        if (place == UNSETTLED)
+        if (place < NO_PLACE)
             continue;
         call->place = place != NO_PLACE ? place : call->place;
         return true;
     }
     return false;
+}
+
+/* An owner has put its predecessor in front, and will come again itself. */
+static void note_front(const struct call *call) {
+    struct front *front = &fronts[call->signal];
+    if (atomic_read(disposition_find, &front->place) >= NO_PLACE)
+        atomic_write(disposition_publish, &front->place, call->place);
 }
 
 /* Put back by signal(2), which knows no flags: the kernel no longer tells us why a signal comes. */
@@ -307,7 +316,7 @@ static void renew_flags(struct call *call) {
  * has gone already. The kernel calls only what is in front. */
 static void find_caller(struct call *call, bool kernels_frame) {
     struct sigaction present;
-    if (kernels_frame && is_being_taken(call->signal) && wait_until_taken(call)) {
+    if (kernels_frame && is_unsettled(call) && wait_until_taken(call)) {
         call->by_kernel = true;
         return;
     }
@@ -321,7 +330,7 @@ static void find_caller(struct call *call, bool kernels_frame) {
         return;
     const struct owner *owner = &owners[call->place];
     if (call->by_kernel && owner->signal == call->signal)
-        atomic_write(disposition_publish, &fronts[call->signal].place, call->place);
+        note_front(call);
     else if (is_function(&present) && present.sa_sigaction == owner->action.sa_sigaction)
         call->place = owner->older; /* it came in front again, and called its own place */
 }

@@ -38,6 +38,7 @@ enum way {
     CALL = 'c',     /* calls its predecessor as sigaction(2) told of it; puts it back where it is no function */
     NUMBER = 'u',   /* calls it with the signal's number alone, as what signal(2) returns is called */
     OPTIONAL = 'o', /* calls it where it is a function, else nothing */
+    PAUSE = 'p',    /* the same, once somebody has been put in front of it */
     RESTORE = 'r',  /* puts it back, sends the signal again, takes the signal again */
     LAST = 'l',     /* puts it back and sends the signal again */
     JUMP = 'j',     /* leaves by siglongjmp */
@@ -52,6 +53,7 @@ static struct owner {
 
 static int number = SIGPROF;
 static volatile int runs;
+static volatile bool displaced; /* an owner that pauses may go on */
 static sigjmp_buf landing;
 static char *page;
 static char *alternate;
@@ -157,6 +159,10 @@ static __attribute__((noinline)) void act(int letter, int which, siginfo_t *info
     case RESET:
         signal(which, SIG_DFL);
         break;
+    case PAUSE:
+        while (!displaced)
+            usleep(100);
+        break;
     case AGAIN:
         sigaction(which, &owner->action, NULL);
         mend();
@@ -166,17 +172,19 @@ static __attribute__((noinline)) void act(int letter, int which, siginfo_t *info
     }
 }
 
+static bool passes_on(int letter) { return owners[letter].way == OPTIONAL || owners[letter].way == PAUSE; }
+
 /* The call of an OPTIONAL owner is the last thing that its handler does: the compiler makes a jump of it, and the
  * handler's own frame is gone. */
 #define HANDLERS_OF(letter)                                                                                            \
     static void told_##letter(int which, siginfo_t *info, void *context) {                                             \
         act(letter, which, info, context);                                                                             \
-        if (owners[letter].way == OPTIONAL && is_function(&owners[letter].found))                                      \
+        if (passes_on(letter) && is_function(&owners[letter].found))                                                   \
             owners[letter].found.sa_sigaction(which, info, context);                                                   \
     }                                                                                                                  \
     static void plain_##letter(int which) {                                                                            \
         act(letter, which, NULL, NULL);                                                                                \
-        if (owners[letter].way == OPTIONAL)                                                                            \
+        if (passes_on(letter))                                                                                         \
             call_found(&owners[letter], which, NULL, NULL);                                                            \
     }
 HANDLERS_OF(0)
@@ -351,10 +359,17 @@ static void *receive(void *argument) {
     return argument;
 }
 
-static void send_elsewhere(void) {
+/* `most`: milliseconds to wait for a handler; 0: until there is one. */
+static void send_elsewhere(int most) {
     if (pthread_create(&other, NULL, receive, NULL) != 0)
         abort();
-    for (int i = 0; i < 20 && runs == 0; i++)
+    for (int i = 0; (most == 0 || i < most) && runs == 0; i++)
+        usleep(1000);
+}
+
+static void let_pass_on(void) {
+    displaced = true;
+    for (int i = 0; i < 20 && runs == 1; i++)
         usleep(1000);
 }
 
@@ -366,10 +381,16 @@ int sigaction(int which, const struct sigaction *action, struct sigaction *found
     if (before == NULL)
         return next(which, action, found);
     between = NULL;
-    run(before);
+    bool elsewhere = strcmp(before, "elsewhere") == 0;
+    if (elsewhere)
+        send_elsewhere(0);
+    else
+        run(before);
     int result = next(which, action, found);
-    if (send_within)
-        send_elsewhere();
+    if (elsewhere)
+        let_pass_on();
+    else if (send_within)
+        send_elsewhere(20);
     return result;
 }
 

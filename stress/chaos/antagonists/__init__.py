@@ -18,6 +18,7 @@ ANTAGONISTS = {
     "signal_realtime": ("signals", "RealTime"),
     "faulthandler": ("fault_owners", "FaultHandler"),
     "fault_library": ("fault_owners", "FaultLibrary"),
+    "chained_owners": ("fault_owners", "ChainedOwners"),
     "recursion": ("recursion", "Recursion"),
     "generators": ("resumed", "Generators"),
     "coroutines": ("resumed", "Coroutines"),

@@ -1,4 +1,4 @@
-"""Owners of SIGSEGV that come and go. They take turns: two that gave back out of order would loop without a profiler."""
+"""Owners of signals. Those that come and go take turns: two that gave back out of order would loop without a profiler."""
 
 import ctypes
 import faulthandler
@@ -9,7 +9,7 @@ import threading
 from antagonists import Antagonist, busy, expect
 
 TURN = threading.Lock()
-NEIGHBOUR = "SPPROF_FAULT_OWNER"  # the path of fault_owner.so
+NEIGHBOUR = "SPPROF_FAULT_OWNER"  # the path of fault_owner.so; chained_owner.so is beside it
 
 
 class FaultHandler(Antagonist):
@@ -24,8 +24,8 @@ class FaultHandler(Antagonist):
 
 
 @functools.cache  # 3.13t keeps some of each type for ever, and ctypes makes one for each CDLL
-def library():
-    return ctypes.CDLL(os.environ[NEIGHBOUR])
+def library(name="fault_owner.so"):
+    return ctypes.CDLL(os.path.join(os.path.dirname(os.environ[NEIGHBOUR]), name))
 
 
 class FaultLibrary(Antagonist):
@@ -40,4 +40,24 @@ class FaultLibrary(Antagonist):
             busy(dice.randrange(3000))
             expect(self.library.fault_owner_give_back() == 0, "the library could not give SIGSEGV back")
         expect(caught == times, f"the library caught {caught} of its {times} faults")
+        busy(dice.randrange(3000))
+
+
+class ChainedOwners(Antagonist):
+    """Two that pass on to what they found, and never give back: they came once before a session and once in it."""
+
+    def begin(self):
+        self.library = library("chained_owner.so")
+        with TURN:
+            expect(self.library.chained_take(0) == 0, "the first owner could not take its signals")
+
+    def round(self, dice):
+        times = dice.randrange(1, 20)
+        with TURN:
+            expect(self.library.chained_take(1) == 0, "the second owner could not take its signals")
+            mended = self.library.chained_fault(times)
+            expect(mended == times, f"{mended} of {times} faults were mended")
+            for owner in (0, 1):
+                received = self.library.chained_send(owner, times)
+                expect(received == times, f"owner {owner} got {received} of {times} signals")
         busy(dice.randrange(3000))
