@@ -13,15 +13,17 @@ import support
 ADDRESSES = "tests/test_walk.py::test_addresses_of_48_and_52_bits"
 FAULTS = "tests/test_load.py::test_page_that_is_not_there"
 RUN = support.ROOT / "stress" / "arm64" / "run.py"
+run = support.module_of(RUN)
 KEPT = ("core", "ci", "tests", "stress", "build.ninja", "ruff.toml", "pyproject.toml")
 
 pytestmark = pytest.mark.skipif(bool(support.EMULATOR), reason="this is what starts the emulator")
 
 
 def ask(*command, **environment):
+    """With one interpreter, where `ninja arm64` has two: the other is told apart by its layout, which x86-64 shows."""
     return subprocess.run(
         [str(part) for part in command],
-        env={**os.environ, **environment},
+        env={**os.environ, "ARM64_INTERPRETERS": "3.14t", **environment},
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
@@ -36,6 +38,12 @@ def tools():
         found = ask(support.ROOT / command[0], *command[1:])
         if found.returncode != 0:
             pytest.fail(found.stderr.strip().splitlines()[-1], pytrace=False)
+
+
+class Answer:
+    """Of a command that succeeded."""
+
+    returncode = 0
 
 
 def emulated(*tests, root=support.ROOT):
@@ -127,12 +135,38 @@ def test_row_that_does_not_exist():
 
 
 def test_failed_row_is_told_and_repeated(tmp_path):
-    """A truth run so short that nothing is captured is no evidence."""
-    done = ask(sys.executable, RUN, "--json", tmp_path / "arm64.json", ARM64_ONLY="truth", TRUTH_ONLY="no such cell")
-    assert done.returncode == 1
-    assert done.stdout.splitlines()[-1].startswith("to repeat: TRUTH_SECONDS=")
+    """One that ran no test is no evidence."""
+    done = ask(sys.executable, RUN, "--json", tmp_path / "arm64.json", ARM64_ONLY="models", HYPOTHESIS_PROFILE="none")
+    assert done.returncode == 1, done.stderr
+    assert "FAILED models: nothing was run" in done.stdout
+    assert done.stdout.splitlines()[-1].startswith(
+        "to repeat: HYPOTHESIS_PROFILE=none ci/arm64 pytest tests/test_model_"
+    )
     left = json.loads((tmp_path / "arm64.json").read_text())
     assert left["failed"] == 1 and left["passed"] == 0 and left["captured_share"] is None
+
+
+def test_truth_that_captured_nothing_fails():
+    row = next(row for row in run.rows() if row.name == "truth")
+    found = run.Found()
+    run.Runner.judge(row, found, "truth: no cell's name contains 'that'\n", 1)
+    assert found.failed == 1 and found.problems == [
+        *("said nothing of what it captured", "ended with status 1: truth: no cell's name contains 'that'"),
+        "nothing was run",
+    ]
+
+
+def test_row_asks_for_the_interpreters_that_it_needs(monkeypatch):
+    """And no other row is refused for want of them."""
+    needed = {row.name: row.interpreters for row in run.rows()}
+    assert needed.pop("truth") == ("3.13t", "3.14t")
+    assert set(needed.values()) == {("3.14t",)}
+    asked = []
+    monkeypatch.setattr(run.subprocess, "run", lambda command, **_: asked.append(command[-1]) or Answer())
+    run.check_tools([row for row in run.rows() if row.name in ("truth", "unit")])
+    run.check_tools([row for row in run.rows() if row.name == "unit"])
+    both, one = ["3.13t-arm64", "3.14t-arm64", "--compiler"], ["3.14t-arm64", "--compiler"]
+    assert asked == both + one
 
 
 def test_package_imports_where_there_is_no_native_module():

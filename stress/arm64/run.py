@@ -90,6 +90,7 @@ class Row:
     command: tuple  # of ci/arm64
     read: callable  # (Found, output, folder) of a command that has ended
     environment: tuple = ()
+    interpreters: tuple = ("3.14t",)  # that it cannot do without
 
     def shell(self):
         setting = [f"{name}={shlex.quote(value)}" for name, value in self.environment]
@@ -103,7 +104,7 @@ def deselected():
     return " and ".join(f"not {name}" for name in LEFT_OUT)
 
 
-def pytest_row(name, runner, files, also="", **environment):
+def pytest_row(name, runner, files, also="", interpreters=("3.14t",), **environment):
     report = LOGS / f"{name}.xml"
     chosen = deselected() + (f" and {also}" if also else "")
     command = (
@@ -119,7 +120,7 @@ def pytest_row(name, runner, files, also="", **environment):
         f"--junitxml={report}",
     )
     environment["HYPOTHESIS_PROFILE"] = os.environ.get("HYPOTHESIS_PROFILE", "emulated")
-    return Row(name, command, read_junit, tuple(environment.items()))
+    return Row(name, command, read_junit, tuple(environment.items()), interpreters)
 
 
 def rows():
@@ -127,13 +128,16 @@ def rows():
     usual = os.environ.get("ARM64_INTERPRETERS", "3.14t")
     unit = [f"tests/test_{name}.py" for name in UNIT]
     made = [
-        pytest_row("freethreading", "host-pytest", ["tests/"], "freethreading", ARM64_INTERPRETERS=usual),
+        pytest_row(
+            "freethreading", "host-pytest", ["tests/"], "freethreading", tuple(usual.split()), ARM64_INTERPRETERS=usual
+        ),
         pytest_row("unit", "pytest", unit),
         Row(
             "truth",
             ("sh", "-c", "ninja truth-drivers && python3 stress/truth/run.py --short --no-controls"),
             read_truth,
-            (("TRUTH_SECONDS", str(TRUTH_SECONDS)),),
+            (("TRUTH_SECONDS", str(TRUTH_SECONDS)), ("ARM64_INTERPRETERS", " ".join(INTERPRETERS))),
+            INTERPRETERS,
         ),
         Row("shares", ("python3", "stress/arm64/shares.py"), read_shares),
         # The synthetic interpreter under real signals; two threads start and stop its sessions at once.
@@ -397,8 +401,9 @@ def conclude(chosen, results, total):
     return 1 if bad else 0 if total["complete"] else 130
 
 
-def check_tools():
-    steps = [[ROOT / "ci" / "python", "--existing", f"{name}-arm64"] for name in INTERPRETERS]
+def check_tools(chosen):
+    names = sorted({name for row in chosen for name in row.interpreters})
+    steps = [[ROOT / "ci" / "python", "--existing", f"{name}-arm64"] for name in names]
     for step in [*steps, [ROOT / "ci" / "arm64-tools", "--compiler"]]:
         done = subprocess.run(step, capture_output=True, text=True)
         if done.returncode != 0:
@@ -421,7 +426,7 @@ def main():
     parser.add_argument("--json", type=Path, default=RESULT, metavar="FILE")
     options = parser.parse_args()
     chosen = choose()
-    check_tools()
+    check_tools(chosen)
     LOGS.mkdir(parents=True, exist_ok=True)
     results, complete = run_all(chosen)
     total = summary(results, chosen, complete)
