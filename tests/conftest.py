@@ -19,6 +19,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 sys.path.append(str(Path(__file__).resolve().parent.parent))  # for the reference models: `import model`
 
+import provision
 import support
 
 try:
@@ -29,9 +30,12 @@ except ImportError:  # without Hypothesis; the tests that need it say so themsel
 FREE_THREADED = ("3.13t", "3.14t")
 FREE_THREADED_ALL = (*FREE_THREADED, "3.15t")
 EVERY = ("3.13", "3.13t", "3.14", "3.14t", "3.15t")
+CONFINEMENT = pytest.StashKey()
 
 
-def pytest_configure():
+def pytest_configure(config):
+    confinement = config.stash[CONFINEMENT] = provision.Confinement()
+    config.add_cleanup(confinement.end)
     if profiles is None:
         return
     try:
@@ -53,6 +57,14 @@ def provided_interpreter(name):
     if support.EMULATOR and f"SPPROF_PYTHON_{name.replace('.', '_')}" not in os.environ:
         pytest.skip(f"there is no {name} for ARM64 (ci/interpreters)")
     return provided(support.interpreter, name)
+
+
+@pytest.fixture(autouse=True)
+def confined(request):
+    """What a test asked for and ci/test does not provide fails it, whether or not the test could do without."""
+    yield
+    if refused := request.config.stash[CONFINEMENT].refused():
+        pytest.fail("\n".join(refused), pytrace=False)
 
 
 @pytest.fixture(scope="session")

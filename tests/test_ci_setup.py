@@ -74,6 +74,19 @@ def test_missing_package_is_installed_alone(machine):
     assert machine.said() == ["apt-get -qq update", "apt-get -qq install -y --no-install-recommends libffi-dev"]
 
 
+def test_packages_that_are_listed_are_those_that_are_installed(machine):
+    listed = machine.run("--packages").stdout.split()
+    machine.put("dpkg-query", "exit 1\n")
+    machine.put("id", "echo 0\n")
+    for argument in ((), ("--arm64",)):
+        assert machine.run(*argument).returncode == 0
+    asked = {
+        name for line in machine.said() if " install " in line for name in line.partition("recommends ")[2].split()
+    }
+    assert len(asked) > 20
+    assert set(listed) == asked | {"python3.11", "python3.11-venv"}  # where the distribution's own is too old
+
+
 def test_failed_install_names_the_command(machine):
     machine.without("libffi-dev")
     machine.put("id", "echo 0\n")
