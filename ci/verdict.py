@@ -9,9 +9,11 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT / "tests"))
+sys.path[:0] = [str(ROOT / "tests"), str(ROOT)]
 
 import support  # noqa: E402 (needs the path above)
+
+from stress.children import catch_signals  # noqa: E402
 
 CHECKS = []
 MODES = ("cpu", "wall")
@@ -139,6 +141,7 @@ def show(rows):
 
 
 def main(names):
+    catch_signals()
     rows, failures = [COLUMNS], []
     for name, mode in itertools.product(names, MODES):
         print(f"verify: profiling the workload on {name}, {mode} mode", file=sys.stderr, flush=True)
@@ -157,8 +160,21 @@ def main(names):
     return 1 if failures or not ran else 0
 
 
-if __name__ == "__main__":
+def concluded(names):
+    """The exit status; what fails is said with the command that repeats it."""
     try:
-        sys.exit(main(sys.argv[1:]))
+        status = main(names)
     except support.Missing as missing:
-        sys.exit(f"verify: {missing}")
+        print(f"verify: {missing}", file=sys.stderr)
+        status = 1
+    except KeyboardInterrupt:
+        print("verify: interrupted", file=sys.stderr)
+        status = 130
+    if status:
+        sys.stdout.flush()
+        print("ci/verify: failed; to repeat: ci/verify", file=sys.stderr)
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(concluded(sys.argv[1:]))

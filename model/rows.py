@@ -5,7 +5,7 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from stress.children import kill_group
+from stress.children import Children, kill_group
 
 ROOT = Path(__file__).resolve().parent.parent
 WORK = ROOT / "build" / "model"
@@ -57,19 +57,18 @@ class Missing(Exception):
     """A tool that is not there; the message names the command that provides it."""
 
 
-_children = set()
+_children = Children()
 
 
 def end_children():
-    """Ends what is still running; for an interrupted run."""
-    for child in list(_children):
-        kill_group(child)
+    """Ends what is still running, and lets nothing start; for an interrupted run."""
+    _children.stop()
 
 
 def run(command, timeout=600, cwd=None, text=""):
     """(exit status, output of both streams, seconds). A child that hangs is ended and has the status None."""
     began = time.monotonic()
-    with subprocess.Popen(
+    with _children.start(
         [str(word) for word in command],
         cwd=cwd,
         stdin=subprocess.PIPE,
@@ -77,9 +76,7 @@ def run(command, timeout=600, cwd=None, text=""):
         stderr=subprocess.STDOUT,
         text=True,
         errors="replace",
-        start_new_session=True,
     ) as child:
-        _children.add(child)
         try:
             output, _ = child.communicate(text, timeout=timeout)
             status = child.returncode
@@ -89,8 +86,6 @@ def run(command, timeout=600, cwd=None, text=""):
         except BaseException:
             kill_group(child)
             raise
-        finally:
-            _children.discard(child)
     return status, output, time.monotonic() - began
 
 

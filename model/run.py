@@ -8,7 +8,7 @@ must, time. Writes build/results/model.json: rows[] with claim, level, tool, twi
 command that repeats it, and skipped[] with the name of each tool that could not be had and what was left out with it.
 
 Exit status: 0 all as stated; 1 a verdict differs; 2 a wrong argument; 3 spin is missing; 4 a tool could not read its
-input; 5 nothing was run. Where herd7 or CBMC cannot be had, their rows are skipped, and the verdict says so.
+input; 5 nothing was run; 130 interrupted. Where herd7 or CBMC cannot be had, their rows are skipped, and the verdict says so.
 """
 
 import argparse
@@ -24,8 +24,10 @@ from model import rows
 from model.lifecycle import check
 from model.litmus import judge
 from model.proofs import prove
+from stress.children import catch_signals
 from stress.results import write_whole
 
+INTERRUPTED = 130
 RESULTS = rows.ROOT / "build" / "results" / "model.json"
 
 
@@ -89,14 +91,22 @@ def judge_all(todo):
     return judged, False
 
 
+def command_of(quick):
+    return "model/run.py --quick" if quick else "ninja model"
+
+
+def incomplete(again):
+    print(f"INCOMPLETE: interrupted; to repeat: {again}")
+    return INTERRUPTED
+
+
 def conclude(judged, skipped, interrupted, quick):
     for tool in skipped:
         print(f"skipped: everything of {tool['tool']}: {tool['why']}")
     status = rows.conclude(judged)
-    again = "model/run.py --quick" if quick else "ninja model"
+    again = command_of(quick)
     if interrupted:
-        print(f"INCOMPLETE: interrupted; to repeat: {again}")
-        return 130
+        return incomplete(again)
     note = f", SKIPPED {len(skipped)} of 3 tools: {', '.join(tool['tool'] for tool in skipped)}" if skipped else ""
     print(f"{'PASS' if status == rows.OK else 'FAIL'}{note}")
     if status != rows.OK:
@@ -106,6 +116,7 @@ def conclude(judged, skipped, interrupted, quick):
 
 
 def main():
+    catch_signals()
     parser = argparse.ArgumentParser(prog="model/run.py", usage="model/run.py [--quick]")
     parser.add_argument("--quick", action="store_true")
     wanted = os.environ.get("MODEL", "")
@@ -122,6 +133,8 @@ def main():
     except (judge.Unreadable, prove.Unreadable) as problem:
         print(f"model/run.py: {problem}", file=sys.stderr)
         return rows.UNREADABLE
+    except KeyboardInterrupt:
+        return incomplete(command_of(quick))
     print_table(judged)
     write_results(judged, skipped, quick)
     return conclude(judged, skipped, interrupted, quick)

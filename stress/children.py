@@ -10,6 +10,14 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 
+# By what a run is ended: an interrupt, a request, the end of its terminal.
+ENDS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+# Those that stay ignored where they are: nohup and job control mean it, and so does Python itself.
+KEPT = (
+    *(signal.SIGHUP, signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU),
+    *(signal.SIGPIPE, signal.SIGXFSZ),
+)
+
 
 def existing_python(name):
     """ci/python's answer, as subprocess.run gives it."""
@@ -22,8 +30,9 @@ def undisturbed():
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    came, numbers = [], (signal.SIGINT, signal.SIGTERM)
-    former = {number: signal.signal(number, lambda number, frame: came.append(number)) for number in numbers}
+    came, former = [], {}
+    for number in heard():
+        former[number] = signal.signal(number, lambda number, frame: came.append(number))
     try:
         yield
     finally:
@@ -33,9 +42,26 @@ def undisturbed():
         raise KeyboardInterrupt
 
 
+def heard():
+    """Those by which this run is ended: nohup has the end of the terminal ignored."""
+    return [number for number in ENDS if signal.getsignal(number) is not signal.SIG_IGN]
+
+
+def hear_signals():
+    """Gives signals that were ignored when this process began their default action again. What is
+    started inherits the ignoring: a shell has SIGINT ignored in the background, for instance, and
+    with SIGCHLD ignored every child seems to succeed. Main thread only."""
+    for number in signal.valid_signals() - {*KEPT}:
+        if signal.getsignal(number) is signal.SIG_IGN:
+            usual = signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL
+            signal.signal(number, usual)
+
+
 def catch_signals():
-    """Both end the run in the same way, by KeyboardInterrupt; a shell in the background has SIGINT ignored."""
-    for number in (signal.SIGINT, signal.SIGTERM):
+    """Every end of a run comes as KeyboardInterrupt, whatever was ignored when this process began;
+    under nohup the end of its terminal is none. Main thread only, before anything is started."""
+    hear_signals()
+    for number in heard():
         signal.signal(number, signal.default_int_handler)
 
 

@@ -22,6 +22,8 @@ sys.path.append(str(Path(__file__).resolve().parent.parent))  # for the referenc
 import provision
 import support
 
+from stress.children import hear_signals
+
 try:
     import profiles
 except ImportError:  # without Hypothesis; the tests that need it say so themselves
@@ -34,6 +36,7 @@ CONFINEMENT = pytest.StashKey()
 
 
 def pytest_configure(config):
+    hear_signals()  # or else what the tests start would not
     confinement = config.stash[CONFINEMENT] = provision.Confinement()
     config.add_cleanup(confinement.end)
     if profiles is None:

@@ -25,6 +25,10 @@ ROOT = Path(__file__).resolve().parent.parent
 BUILD = ROOT / "build"
 SCENARIOS = ROOT / "tests" / "scenarios"
 
+sys.path.append(str(ROOT))  # wherever this is imported from
+
+from stress.children import end_group, kill_group, undisturbed  # noqa: E402
+
 # What starts a program that was built here, where that is for another machine (ci/arm64); else nothing.
 EMULATOR = tuple(shlex.split(os.environ.get("SPPROF_EMULATOR", "")))
 
@@ -86,6 +90,23 @@ def harness():
     """The core with every function exported, loaded into this process."""
     ninja("build/libspprof-harness.so")
     return ctypes.CDLL(str(BUILD / "libspprof-harness.so"))
+
+
+# --- signals -----------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def hearing(*numbers):
+    """What is started within has the default action of these signals, though the tests were started with them ignored
+    and go on ignoring them. Main thread only."""
+    ignored = [number for number in numbers if signal.getsignal(number) is signal.SIG_IGN]
+    for number in ignored:
+        signal.signal(number, lambda number, frame: None)  # a handler is not inherited
+    try:
+        yield
+    finally:
+        for number in ignored:
+            signal.signal(number, signal.SIG_IGN)
 
 
 # --- running a scenario ----------------------------------------------------------------------------
@@ -195,16 +216,7 @@ def _written(path, text):
 
 def _run(command, environment, timeout):
     """Runs to the end. A child that hangs is aborted first, so that faulthandler shows where it was."""
-    with subprocess.Popen(
-        command,
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        errors="replace",
-        start_new_session=True,
-    ) as child:
+    with _started(command, environment) as child:
         try:
             stdout, stderr = child.communicate(timeout=timeout)
             return child.returncode, stdout, stderr, False
@@ -212,17 +224,29 @@ def _run(command, environment, timeout):
             child.send_signal(signal.SIGABRT)
             with contextlib.suppress(subprocess.TimeoutExpired):
                 child.wait(timeout=10)
-            _kill_group(child)
+            kill_group(child)
             stdout, stderr = child.communicate()
             return child.returncode, stdout, stderr, True
-        except BaseException:
-            _kill_group(child)
-            raise
 
 
-def _kill_group(child):
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(child.pid, signal.SIGKILL)
+@contextlib.contextmanager
+def _started(command, environment):
+    """A child in a session of its own, which no interrupt leaves behind, at whatever moment it comes."""
+    with contextlib.ExitStack() as ends:
+        with undisturbed():
+            child = subprocess.Popen(
+                command,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+                errors="replace",
+                start_new_session=True,
+            )
+            ends.enter_context(child)
+            ends.push(lambda error, *_: end_group(child) if error else None)
+        yield child
 
 
 def _report(interpreter, program, args, outcome):

@@ -15,6 +15,7 @@ import time
 from pathlib import Path
 
 import pytest
+import support
 
 ROOT = Path(__file__).resolve().parent.parent
 PROGRAM = ROOT / "ci" / "python"
@@ -79,15 +80,16 @@ class Fake:
         return folder
 
     def start(self, *arguments, **environment):
-        return subprocess.Popen(
-            [PROGRAM, *arguments],
-            env={**self.environment, **environment},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-        )
+        with support.hearing(signal.SIGHUP):
+            return subprocess.Popen(
+                [PROGRAM, *arguments],
+                env={**self.environment, **environment},
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+                start_new_session=True,
+            )
 
     def run(self, *arguments, **environment):
         child = self.start(*arguments, **environment)

@@ -1,10 +1,14 @@
 """The litmus tests, the proofs and the model of the lifecycle: all come out as stated, and whoever judges them can fail."""
 
+import contextlib
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
+import time
+from pathlib import Path
 
 import pytest
 import support
@@ -133,6 +137,49 @@ def test_spin_is_required(monkeypatch):
     monkeypatch.setattr(check.shutil, "which", lambda name: None)
     with pytest.raises(rows.Missing, match="ci/setup"):
         check.jobs()
+
+
+def started_by(pid):
+    """The processes that it has started in sessions of their own, by what /proc/PID/stat says."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # gone meanwhile
+            _, parent, _, session = (process / "stat").read_text().rpartition(")")[2].split()[:4]
+            if (int(parent), session) == (pid, process.name):
+                found.append(process.name)
+    return found
+
+
+def is_running(pid):
+    with contextlib.suppress(OSError):
+        return Path("/proc", pid, "stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    return False
+
+
+def test_request_to_end_leaves_nothing_and_says_how_to_repeat():
+    command, found = [MODEL / "run.py", "--quick"], []
+    until = time.monotonic() + support.HANG_SECONDS
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
+        while not (found := started_by(child.pid)) and child.poll() is None and time.monotonic() < until:
+            time.sleep(0.01)
+        child.send_signal(signal.SIGTERM)
+        output = child.stdout.read()
+    assert found and child.returncode == 130, output
+    assert output.splitlines()[-1] == "INCOMPLETE: interrupted; to repeat: model/run.py --quick"
+    while any(map(is_running, found)) and time.monotonic() < until:
+        time.sleep(0.01)
+    assert not any(map(is_running, found))
+
+
+def test_request_to_end_before_there_is_a_row(monkeypatch, capsys):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(run, "collect", interrupted)
+    monkeypatch.setattr(run, "catch_signals", lambda: None)
+    monkeypatch.setattr(sys, "argv", ["run.py"])
+    assert run.main() == 130
+    assert capsys.readouterr().out == "INCOMPLETE: interrupted; to repeat: ninja model\n"
 
 
 # --- proofs and lifecycle -------------------------------------------------------------------------------

@@ -1,6 +1,9 @@
 """What the harnesses below stress share: children that end, and results that are whole."""
 
+import contextlib
 import json
+import os
+import re
 import signal
 import subprocess
 import sys
@@ -125,3 +128,161 @@ def test_an_interrupt_waits_for_what_is_undisturbed():
         done.append("after the signal")
     assert done
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+# --- signals that whoever started it had ignored -------------------------------------------------
+
+QUIET = (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT, signal.SIGUSR1, signal.SIGCHLD)
+RUNNER = """
+import subprocess, sys, time
+sys.path.insert(0, sys.argv[1])
+from stress.children import begun, catch_signals
+catch_signals()
+try:
+    command = [sys.executable, "-c", "print('ready', flush=True); input()"]
+    with begun(command, stdin=subprocess.PIPE) as child:
+        for line in sys.stdin:
+            print(child.poll(), flush=True)
+        time.sleep(600)
+except KeyboardInterrupt:
+    sys.exit(130)
+"""
+
+
+@contextlib.contextmanager
+def started_with_ignored(numbers, command, **options):
+    """A child that was started where these signals are ignored, as by nohup or in the background."""
+    former = {number: signal.signal(number, signal.SIG_IGN) for number in numbers}
+    try:
+        streams = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        child = subprocess.Popen(command, text=True, start_new_session=True, **streams, **options)
+    finally:
+        for number, handler in former.items():
+            signal.signal(number, handler)
+    with child:
+        try:
+            yield child
+        finally:
+            children.kill_group(child)
+
+
+@contextlib.contextmanager
+def runner_with_ignored(*numbers):
+    """A run of a harness with a child, which has begun."""
+    with started_with_ignored(numbers, [sys.executable, "-c", RUNNER, support.ROOT]) as runner:
+        assert runner.stdout.readline() == "ready\n"
+        yield runner
+
+
+def the_child_of(runner):
+    path = Path(f"/proc/{runner.pid}/task/{runner.pid}/children")
+    return path.read_text().split()[0]
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM], ids=lambda how: how.name)
+def test_a_run_ends_by_signals_that_were_ignored_when_it_began(how):
+    with runner_with_ignored(*QUIET, signal.SIGHUP) as runner:
+        child = the_child_of(runner)
+        runner.send_signal(how)
+        assert runner.wait(support.HANG_SECONDS) == 130
+        assert not is_running(child)
+
+
+def test_a_run_ends_with_its_terminal():
+    with runner_with_ignored() as runner:
+        child = the_child_of(runner)
+        runner.send_signal(signal.SIGHUP)
+        assert runner.wait(support.HANG_SECONDS) == 130
+        assert not is_running(child)
+
+
+def test_a_run_under_nohup_goes_on_when_its_terminal_ends():
+    """And so does what it has started, which is in a session of its own."""
+    with runner_with_ignored(signal.SIGHUP) as runner:
+        child = int(the_child_of(runner))
+        for process in (runner.pid, child):
+            os.kill(process, signal.SIGHUP)
+        runner.stdin.write("go on\n")
+        runner.stdin.flush()
+        assert runner.stdout.readline() == "None\n"
+
+
+def ignored_by(status):
+    """The signals that a process ignores, by the text of its /proc/PID/status."""
+    mask = int(re.search(r"^SigIgn:\s+(\w+)$", status, re.M)[1], 16)
+    return {number for number in signal.valid_signals() if mask >> (number - 1) & 1}
+
+
+TESTS = """
+import signal, subprocess, sys
+import support
+
+SHOW = [sys.executable, "-c", "print(open('/proc/self/status').read())"]
+
+def test_it(tmp_path):
+    shown = subprocess.run(SHOW, capture_output=True, text=True)
+    assert shown.returncode == 0
+    open("by_itself", "w").write(shown.stdout)
+    with support.hearing(signal.SIGHUP):
+        heard = subprocess.run(SHOW, capture_output=True, text=True)
+    open("hearing", "w").write(heard.stdout)
+    open("tests", "w").write(open("/proc/self/status").read())
+
+def test_failing_child_is_noticed():
+    assert subprocess.run(["false"]).returncode == 1
+"""
+
+
+def left(folder):
+    return [path for path in folder.iterdir() if path.is_file() and path.suffix != ".py"]
+
+
+def test_tests_and_what_they_start_hear_what_was_ignored(tmp_path):
+    """But for the end of the terminal under nohup, which a child alone hears that is to be sent it."""
+    (tmp_path / "test_one.py").write_text(TESTS)
+    environment = {**os.environ, "PYTHONPATH": str(support.ROOT / "tests")}
+    options = ("-q", "-pconftest", "-pno:cacheprovider")
+    command = [sys.executable, "-m", "pytest", *options, "test_one.py"]
+    numbers = (*QUIET, signal.SIGHUP)
+    with started_with_ignored(numbers, command, cwd=tmp_path, env=environment) as run:
+        output, _ = run.communicate(timeout=support.HANG_SECONDS)
+    assert run.returncode == 0, output
+    ignored = {path.name: ignored_by(path.read_text()) & {*numbers} for path in left(tmp_path)}
+    assert ignored == {"by_itself": {signal.SIGHUP}, "hearing": set(), "tests": {signal.SIGHUP}}
+
+
+def runners():
+    """The programs in Python that ninja runs, and that of ci/verify."""
+    tool = ["ninja", "-C", support.ROOT, "-t"]
+    text = subprocess.check_output([*tool, "targets", "all"], text=True)
+    for target in re.findall(r"^([\w-]+): run$", text, re.M):
+        command = subprocess.check_output([*tool, "commands", "-s", target], text=True)
+        if command.strip().endswith(".py"):
+            yield command.split()[-1]
+    yield "ci/verdict.py"
+
+
+CAUGHT = """
+import runpy, subprocess, sys
+sys.path.insert(0, sys.argv[1])
+sys.path.insert(0, sys.argv[1] + "/" + sys.argv[2].rpartition("/")[0])
+from stress import children
+
+class Refused(subprocess.Popen):
+    def __init__(self, *arguments, **options):
+        raise SystemExit("something is started before signals are caught")
+
+def caught():
+    raise SystemExit("caught")
+
+children.catch_signals, subprocess.Popen = caught, Refused
+sys.argv[:] = [sys.argv[2], *sys.argv[3:]]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+@pytest.mark.parametrize("program", sorted(runners()))
+def test_every_run_catches_signals_before_it_starts_anything(program):
+    command = [sys.executable, "-c", CAUGHT, support.ROOT, program]
+    done = subprocess.run(command, cwd=support.ROOT, capture_output=True, text=True)
+    assert done.stderr.splitlines()[-1] == "caught"
