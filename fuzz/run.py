@@ -5,7 +5,8 @@ with a planted bug, then a table.
 Run by `ninja fuzz`, which builds what it needs. What is found is kept in build/fuzz/TARGET/corpus, from which the next
 run goes on; interrupting loses nothing. Fails on a crash, a hang, an outcome that was not reached, a stability under
 100 %, a planted bug that was not found, or where nothing was executed. A finding is minimised and saved in
-fuzz/regressions/TARGET.
+fuzz/regressions/TARGET. What took too long by the clock is tried again alone: it is a hang if it takes too long by CPU
+time as well, and else is said to have been slow.
 
 Environment:
   FUZZ_SECONDS=n      for each target (default 60)
@@ -22,6 +23,7 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import alone
 import engines
 import instance
 from targets import BUILD, REASONS, RESULTS, ROOT, TARGETS, folder_of
@@ -46,6 +48,10 @@ class Result:
     control: dict | None = None  # None: not run
     corpus: int = 0
     stability: float = 0.0  # percent
+    # Inputs that a fuzzer took for hangs, by what they came to when they were tried again.
+    hangs: dict = field(default_factory=dict)  # took too long: what is to be said of each
+    failing: list = field(default_factory=list)  # failed
+    slow: dict = field(default_factory=dict)  # did neither: seconds of CPU time that each took
 
     def rate(self, sanitized):
         """Executions a second of one instance; None where there is none of the kind."""
@@ -58,6 +64,16 @@ class Result:
 
     def files(self, kind):
         return sorted({path for one in self.instances for path in one.files(kind)})
+
+    @property
+    def crashes(self):
+        return [*self.files("crashes"), *self.failing]
+
+    @property
+    def untried(self):
+        """Taken for hangs, and not tried again."""
+        tried = {*self.hangs, *self.failing, *self.slow}
+        return [path for path in self.files("hangs") if path not in tried]
 
     def edges(self):
         main = self.instances[0].stats() if self.instances else {}
@@ -131,12 +147,17 @@ def gather_seeds(target, *folders):
 # --- replays and findings -------------------------------------------------------------------------------------
 
 
+def inputs_below(path):
+    """How many."""
+    return sum(below.is_file() for below in path.rglob("*")) if path.is_dir() else 1
+
+
 def replay(target, *paths, variant="replay"):
-    """(output, status) of trying these, under the sanitizers where there are any."""
-    done = subprocess.run(
-        [target.program(variant), *paths], stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace"
-    )
-    return done.stdout + done.stderr, done.returncode
+    """(output, status) of trying these, under the sanitizers where there are any. One that hangs fails."""
+    count = max(1, sum(map(inputs_below, paths)))
+    tried = alone.try_alone([target.program(variant), *paths], count * engines.of(target).HANG_SECONDS)
+    told = f"\nfuzz: {target.name}: {tried.complaint}\n" if tried.complaint else ""
+    return tried.output + told, tried.status
 
 
 def first_complaint(output):
@@ -164,8 +185,8 @@ def minimise(target, path, out):
         shutil.copyfile(path, out)
 
 
-def save_finding(target, path, kind):
-    """Puts a minimised copy among the regressions; returns its place and what it shows."""
+def save_finding(target, path, kind, shows=None):
+    """Puts a minimised copy among the regressions; returns its place and what it shows, if that is not said."""
     new = folder_of(target, "finding.new")
     try:
         minimise(target, path, new) if kind == "crash" else shutil.copyfile(path, new)
@@ -174,23 +195,40 @@ def save_finding(target, path, kind):
     target.regressions.mkdir(parents=True, exist_ok=True)
     saved = target.regressions / f"{kind}-{digest(new)[:12]}"
     new.replace(saved)
-    output, _ = (
-        replay(target, saved) if kind == "crash" else (f"takes longer than {engines.of(target).HANG_SECONDS} s", 1)
-    )
-    return {"kind": kind, "file": str(saved.relative_to(ROOT)), "shows": first_complaint(output)}
+    shows = shows or first_complaint(replay(target, saved)[0])
+    return {"kind": kind, "file": str(saved.relative_to(ROOT)), "shows": shows}
 
 
 def collect_findings(result):
     shown = set()
-    for kind, folder in (("crash", "crashes"), ("hang", "hangs")):
-        for path in result.files(folder):
-            if len(result.findings) == FINDINGS_MOST:
-                return
-            complaint = first_complaint(replay(result.target, path)[0]) if kind == "crash" else str(path)
-            if complaint in shown:
-                continue
+    for path in result.crashes:
+        if len(result.findings) == FINDINGS_MOST:
+            return
+        complaint = first_complaint(replay(result.target, path)[0])
+        if complaint not in shown:
             shown.add(complaint)
-            result.findings.append(save_finding(result.target, path, kind))
+            result.findings.append(save_finding(result.target, path, "crash"))
+    for path, complaint in result.hangs.items():
+        if len(result.findings) == FINDINGS_MOST:
+            return
+        result.findings.append(save_finding(result.target, path, "hang", complaint))
+
+
+def try_hangs_again(result):
+    """Once every fuzzer has ended: as it ran them, with or without sanitizers. A few hangs are enough."""
+    target = result.target
+    for one in result.instances:
+        program = target.program("replay" if one.sanitized else "plain")
+        for path in one.files("hangs"):
+            if len(result.hangs) == FINDINGS_MOST:
+                return
+            tried = alone.try_alone([program, path], engines.of(target).HANG_SECONDS)
+            if tried.complaint:
+                result.hangs[path] = tried.complaint
+            elif tried.status != 0:
+                result.failing.append(path)
+            else:
+                result.slow[path] = tried.seconds
 
 
 def check_known_inputs(result):
@@ -236,6 +274,7 @@ def fuzz(result, seconds):
     for one in result.instances:
         if not one.ended_well():
             result.problems.append(f"the fuzzer {one.name} ended with {one.child.returncode}:\n{one.log_end()}")
+    try_hangs_again(result)
     collect_findings(result)
 
 
@@ -265,10 +304,10 @@ def judge(result):
     problems = result.problems
     if result.execs == 0:
         problems.append("nothing was executed")
-    if result.files("crashes"):
-        problems.append(f"{len(result.files('crashes'))} crashes")
-    if result.files("hangs"):
-        problems.append(f"{len(result.files('hangs'))} hangs")
+    if result.crashes:
+        problems.append(f"{len(result.crashes)} crashes")
+    if result.hangs:
+        problems.append(f"{len(result.hangs)} hangs")
     if result.execs and result.stability < 100:
         problems.append(f"stability {result.stability:.2f} %: what an input does depends on more than itself")
     missing = unreached(result)
@@ -308,7 +347,7 @@ def row(result):
     return (
         f"{result.target.name:9} {result.seconds:>7.0f} {result.execs:>12,} {rate(result, False):>8}"
         f" {rate(result, True):>8} {f'{found}/{total}':>11} {result.stability:>8.2f}% {result.corpus:>6}"
-        f" {len(result.files('crashes')):>7} {len(result.files('hangs')):>5}  {control}"
+        f" {len(result.crashes):>7} {len(result.hangs):>5}  {control}"
     )
 
 
@@ -337,8 +376,9 @@ def summary(results, interrupted):
                 "edges": result.edges()[0],
                 "edges_total": result.edges()[1],
                 "corpus": result.corpus,
-                "crashes": len(result.files("crashes")),
-                "hangs": len(result.files("hangs")),
+                "crashes": len(result.crashes),
+                "hangs": len(result.hangs),
+                "slow": {str(path.relative_to(ROOT)): round(1000 * took) for path, took in result.slow.items()},
                 "seconds": round(result.seconds, 1),
                 "reasons": list(result.reasons),
                 "findings": result.findings,
@@ -386,15 +426,28 @@ def repeat_command():
     return " ".join([*chosen, "ninja fuzz"])
 
 
+def tell_slow(result):
+    """What a fuzzer took for hangs and what is none, or may be none."""
+    name = result.target.name
+    for path, took in result.slow.items():
+        say(f"{name}: slow under load, replayed in {1000 * took:.0f} ms of CPU time: {path.relative_to(ROOT)}")
+    if result.untried:
+        first = result.untried[0].relative_to(ROOT)
+        say(
+            f"{name}: {len(result.untried)} more took too long and were not tried again: fuzz/replay {name} {first} ..."
+        )
+
+
 def conclude(results, interrupted, wanted):
     failed = False
     for result in results:
         for text in judge(result) if not interrupted or result.execs else result.problems:
             # An interrupted run has not had the time to reach everything.
-            if interrupted and not (result.files("crashes") or result.files("hangs")):
+            if interrupted and not (result.crashes or result.hangs):
                 continue
             failed = True
             say(f"FAILED {result.target.name}: {text}")
+        tell_slow(result)
         for finding in result.findings:
             say(f"finding: {finding['shows']}\n  repeat it with: fuzz/replay {result.target.name} {finding['file']}")
     if interrupted:

@@ -249,11 +249,16 @@ def test_what_passes():
     assert judged(Left()) == ""
 
 
+def test_hangs_fail():
+    result = run.Result(TARGETS["walk"], [Left()], reasons=TARGETS["walk"].reasons, stability=100.0)
+    result.hangs = {Path("id:0"): "takes longer", Path("id:1"): "waits"}
+    assert run.judge(result) == ["2 hangs"]
+
+
 @pytest.mark.parametrize(
     ("instance", "told"),
     [
         (Left(crashes=["id:0"]), "1 crashes"),
-        (Left(hangs=["id:0", "id:1"]), "2 hangs"),
         (Left(stability="99.67%"), "stability 99.67 %"),
         (Left(execs_done="0"), "nothing was executed"),
     ],
