@@ -1,5 +1,6 @@
 """One running fuzzer, whichever it is: afl.py and atheris_engine.py say what is particular."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -14,6 +15,23 @@ from stress.children import end_group
 
 # How long an instance may take to end after it was asked to, seconds.
 PATIENCE = 15
+
+
+def cpu_seconds_below(pid):
+    """CPU time of a process and its descendants, those included that one of them has waited for."""
+    used, children = {}, {}
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):  # gone meanwhile
+            words = path.read_text().rpartition(")")[2].split()  # from the third field on, proc(5)
+            number = int(path.parent.name)
+            used[number] = sum(map(int, words[11:15]))
+            children.setdefault(int(words[1]), []).append(number)
+    found, waiting = 0, [pid]
+    while waiting:
+        number = waiting.pop()
+        found += used.get(number, 0)
+        waiting += children.get(number, ())
+    return found / os.sysconf("SC_CLK_TCK")
 
 
 @dataclass
@@ -68,6 +86,10 @@ class Instance:
             self.child.wait(PATIENCE)
         except subprocess.TimeoutExpired:
             end_group(self.child)
+
+    def cpu_seconds(self):
+        """What it and all that it has started have used so far; 0 once it has ended."""
+        return cpu_seconds_below(self.child.pid) if self.running() else 0.0
 
     # --- what it left ---
 

@@ -241,7 +241,7 @@ class Left:
 def judged(instance, reasons=TARGETS["walk"].reasons, found=True):
     result = run.Result(TARGETS["walk"], [instance], reasons=tuple(reasons))
     result.stability = engines.of(result.target).stability(result.instances, None)
-    result.control = {"found": found, "seconds": 60, "bug": "something"}
+    result.control = {"found": found, "seconds": 90, "cpu_seconds": 60, "bug": "something"}
     return " / ".join(run.judge(result))
 
 
@@ -274,7 +274,78 @@ def test_reason_that_was_not_reached_fails(reason):
 
 
 def test_planted_bug_that_was_not_found_fails():
-    assert "planted bug was not found" in judged(Left(), found=False)
+    assert "planted bug was not found in 60 s of CPU time: something" in judged(Left(), found=False)
+
+
+class Clock:
+    """Time that passes when it is asked for."""
+
+    def __init__(self):
+        self.now = 0.0
+
+    def monotonic(self):
+        self.now += 1
+        return self.now
+
+    def sleep(self, _):
+        pass
+
+
+class Slow:
+    """A fuzzer that is given a share of a processor, and finds a crash after so much CPU time."""
+
+    target, name, sanitized = TARGETS["walk"], "planted", False
+
+    def __init__(self, clock, share, finds_after):
+        self.clock, self.share, self.finds_after = clock, share, finds_after
+
+    def start(self, seeds, seconds, until_crash):
+        self.most = seconds
+
+    def running(self):
+        return self.clock.now < self.most
+
+    def cpu_seconds(self):
+        return self.share * self.clock.now
+
+    def files(self, kind):
+        return ["id:0"] if kind == "crashes" and self.cpu_seconds() > self.finds_after else []
+
+    def stats(self):
+        return {}
+
+    def ask_to_end(self):
+        pass
+
+    wait_for_end = ask_to_end
+
+
+@pytest.mark.parametrize(
+    ("share", "finds_after", "found"), [(1, 50, True), (0.2, 50, True), (1, 70, False), (0.01, 50, False)]
+)
+def test_planted_bug_is_given_so_much_cpu_time(monkeypatch, share, finds_after, found):
+    """However little of it a busy machine gives at a time; but not for ever."""
+    clock = Clock()
+    monkeypatch.setattr(run.instance, "time", clock)
+    monkeypatch.setattr(engines.of(TARGETS["walk"]), "planted_instance", lambda *_: Slow(clock, share, finds_after))
+    result = run.Result(TARGETS["walk"])
+    run.run_control(result)
+    assert result.control["found"] is found
+    assert clock.now < run.CONTROL_PATIENCE * run.CONTROL_SECONDS + 100
+
+
+def test_cpu_time_is_that_of_all_that_was_started():
+    """Of a session of its own too, in which AFL++ has its fork server."""
+    inner = "import os; os.setsid(); print(os.getpid(), flush=True)\nwhile True: pass"
+    program = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {inner!r}])"
+    until = time.monotonic() + support.HANG_SECONDS
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as child:
+        busy = int(child.stdout.readline())
+        while run.instance.cpu_seconds_below(child.pid) < 1 and time.monotonic() < until:
+            time.sleep(0.01)
+        whole, alone = run.instance.cpu_seconds_below(child.pid), run.instance.cpu_seconds_below(busy)
+        os.kill(busy, signal.SIGKILL)
+    assert whole >= 1 and alone > 0.5
 
 
 def test_every_reason_is_asked_of_a_target():
