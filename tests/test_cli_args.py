@@ -21,7 +21,7 @@ import os, struct, sys, types
 
 native = types.ModuleType("spprof._native")
 native.REASONS = ("ring_full",)
-process = None
+owner = process = None
 codes = [
     ("_run_code", "<frozen runpy>", 80), ("run", LAUNCH, 1), ("<module>", "app.py", 1), ("work", "app.py", 3),
 ]
@@ -33,23 +33,28 @@ stats = {
 def is_active():
     return process == os.getpid()
 
-def start(interval_ns, max_depth, mode):
-    global process
+def start(interval_ns, max_depth, mode, settings):
+    global owner, process
     if "FAKE_REFUSAL" in os.environ:
         raise RuntimeError(os.environ["FAKE_REFUSAL"])
-    process = os.getpid()
+    if is_active():
+        return False
+    owner, process = settings, os.getpid()
     stats["duration_ns"] = interval_ns  # so that a test sees what arrived
+    return True
 
-def stop():
+def stop(*settings):
     global process
-    if not is_active():
-        raise RuntimeError("native: not active")
+    if not is_active() or (settings and settings[0] is not owner):
+        return None
     process = None
     nodes = b"".join(struct.pack("=iii", index - 1, index, 1) for index in range(4))
     samples = struct.pack("=qIiII", 0, 0, 3, 4, 0)
-    return {"codes": codes, "nodes": nodes, "samples": samples, "threads": [(os.getpid(), "x")], "stats": stats}
+    return owner, {
+        "codes": codes, "nodes": nodes, "samples": samples, "threads": [(os.getpid(), "x")], "stats": stats,
+    }
 
-native.is_active, native.start, native.stop, native.stats = is_active, start, stop, lambda: stats
+native.is_active, native.start, native.stop, native.stats = is_active, start, stop, lambda: (owner, stats)
 sys.modules["spprof._native"] = native
 """
 

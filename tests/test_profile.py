@@ -32,26 +32,29 @@ class FakeNative:
         self.started = []
         self.refusal = None
         self.process = None
+        self.owner = None
 
     def is_active(self):
         return self.process == os.getpid()
 
-    def start(self, interval_ns, max_depth, mode):
+    def start(self, interval_ns, max_depth, mode, owner):
         if self.refusal:
             raise RuntimeError(self.refusal)
         if self.is_active():
-            raise RuntimeError("native: active")
+            return False
         self.process = os.getpid()
+        self.owner = owner
         self.started.append((interval_ns, max_depth))
+        return True
 
-    def stop(self):
-        if not self.is_active():
-            raise RuntimeError("native: not active")
+    def stop(self, *owner):
+        if not self.is_active() or (owner and owner[0] is not self.owner):
+            return None
         self.process = None
-        return self.collected
+        return self.owner, self.collected
 
     def stats(self):
-        return self.collected["stats"]
+        return self.owner, self.collected["stats"]
 
 
 def native_stats(captured=0, samples=0, **dropped):
@@ -95,7 +98,6 @@ def make_profile(codes=CODES, nodes=NODES, samples=(), threads=((11, "main"),), 
 def native(monkeypatch):
     fake = FakeNative(collected(CODES, NODES, [(5, 0, 2, 1, 0)]))
     monkeypatch.setattr(session, "_native", fake)
-    monkeypatch.setattr(session._state, "settings", None)
     return fake
 
 
@@ -174,7 +176,6 @@ def test_mode_refused_by_name(native):
 def test_without_extension_only_start_fails(monkeypatch):
     monkeypatch.setattr(session, "_native", None)
     monkeypatch.setattr(session, "_why_missing", "No module named 'spprof._native'", raising=False)
-    monkeypatch.setattr(session._state, "settings", None)
     assert not spprof.is_active()
     assert spprof.stats()["ticks"] == 0
     with pytest.raises(RuntimeError) as caught:
@@ -209,7 +210,7 @@ def test_stats_in_public_units(native):
 def test_session_left_active_is_stopped_at_exit(native, monkeypatch):
     hooks = []
     monkeypatch.setattr(session.atexit, "register", hooks.append)
-    monkeypatch.setattr(session._state, "stops_at_exit", False)
+    monkeypatch.setattr(session, "_is_prepared", False)
     spprof.start()
     spprof.stop()
     spprof.start()
@@ -219,22 +220,11 @@ def test_session_left_active_is_stopped_at_exit(native, monkeypatch):
     hooks[0]()  # with nothing to stop
 
 
-def test_forked_child_has_no_session_and_a_free_lock(native):
+def test_forked_child_has_no_session(native):
     spprof.start()
-    with session._state.lock:  # as a thread that starts or stops at the moment of the fork
-        results = _in_forked_child(lambda: (spprof.is_active(), _acquires(session._state.lock)))
-    assert results == [False, True]
+    assert _in_forked_child(spprof.is_active) is False
     assert spprof.is_active()
     spprof.stop()
-
-
-def _acquires(lock):
-    """Whether another thread gets the lock."""
-    got = []
-    thread = threading.Thread(target=lambda: got.append(lock.acquire(timeout=5)))
-    thread.start()
-    thread.join()
-    return got == [True]
 
 
 def _in_forked_child(function):

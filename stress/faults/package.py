@@ -136,6 +136,7 @@ def try_once(faults):
         with faults:
             profile = spprof.stop()
         stats = profile.stats
+        del profile  # its arrays are mappings
         assert stats["ticks"] == stats["captured"] + sum(stats["dropped"].values())
     except MemoryError:
         pass  # what was recorded is lost, and the program is told

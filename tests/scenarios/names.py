@@ -55,12 +55,12 @@ threads = [
     threading.Thread(target=run_functions, args=(range(index, total, THREADS), runs, addresses[index]))
     for index in range(THREADS)
 ]
-_native.start(int(sys.argv[2]), 64, 0)
+_native.start(int(sys.argv[2]), 64, 0, None)
 for thread in threads:
     thread.start()
 for thread in threads:
     thread.join()
-raw = _native.stop()
+_, raw = _native.stop()
 found_threads = profiles.name_threads(raw["threads"], {}, "")
 profile = spprof.Profile(raw, mode="cpu", interval_ms=int(sys.argv[2]) / 1e6, threads=found_threads)
 

@@ -1,7 +1,11 @@
-"""Types of the extension module over the C core. Every function may be called from any thread."""
+"""Types of the extension module over the C core.
+
+Every function may be called from any thread, and from foreign code that runs inside another call: a trace function, an
+audit hook, a finalizer or a signal handler.
+"""
 
 from collections.abc import Buffer
-from typing import TypedDict
+from typing import Any, TypedDict
 
 REASONS: tuple[str, ...]
 """Names of the reasons for which a tick gives no sample, in the core's order."""
@@ -32,17 +36,20 @@ class NativeProfile(TypedDict):
     """Native thread id and the kernel's name for the thread."""
     stats: NativeStats
 
-def start(interval_ns: int, max_depth: int, mode: int) -> None:
-    """Start sampling every thread of the interpreter. `mode` is 0 for cpu, 1 for wall.
+def start(interval_ns: int, max_depth: int, mode: int, owner: object) -> bool:
+    """Start sampling every thread of the interpreter, on behalf of `owner`. `mode` is 0 for cpu, 1 for wall.
 
-    Raises RuntimeError when a session is active or this platform cannot be sampled, ValueError for a bad argument.
+    False where a session is active. Raises RuntimeError when this interpreter cannot be sampled, MemoryError.
     """
 
-def stop() -> NativeProfile:
-    """End the session and hand over what it collected. Raises RuntimeError when no session is active."""
+def stop(owner: object = ...) -> tuple[Any, NativeProfile] | None:
+    """End the session, or with an `owner` only that one's; the session's owner and what it collected.
 
-def stats() -> NativeStats:
-    """Counters of the active session or else of the last one; zeros before the first."""
+    None where no such session is active. Raises MemoryError, with the session ended and what it collected lost.
+    """
+
+def stats() -> tuple[Any, NativeStats]:
+    """The owner and the counters of the active session or else of the last one; None and zeros before the first."""
 
 def is_active() -> bool:
     """Whether a session is active in this process; False in a forked child."""

@@ -1,7 +1,8 @@
 """The profiling session: starting, stopping and the objects that do it for a block or a function.
 
-Whether a session is active is for the native extension alone to say, so a forked child, which has none, needs no
-repair here beyond a fresh lock.
+Whether a session is active, and whose it is, is for the native extension alone to say. Nothing is
+locked here: between two instructions of Python code a signal handler, a finalizer or a trace function
+may run and call these functions, or wait for a thread that does.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from types import ModuleType, TracebackType
     from typing import Self
 
+    from ._native import NativeProfile
+
 _native: ModuleType | None
 try:
     from . import _native
@@ -38,6 +41,8 @@ MAX_INTERVAL_MS = 10_000
 MAX_DEPTH = 4096
 DEFAULT_INTERVAL_MS = 10
 DEFAULT_DEPTH = 1024
+
+_is_prepared = False  # see _prepare_process
 
 _Parameters = ParamSpec("_Parameters")
 _Result = TypeVar("_Result")
@@ -72,26 +77,6 @@ def check_interval(interval_ms: object) -> None:
         )
 
 
-class _State:
-    """What this side keeps of the session; `lock` guards the rest.
-
-    The lock is reentrant, since a Python signal handler may stop a session while its thread is starting one.
-    """
-
-    def __init__(self) -> None:
-        self.lock = threading.RLock()
-        self.settings: Settings | None = None  # of the last session started
-        self.stops_at_exit = False
-
-    def renew_lock(self) -> None:
-        """In a forked child: the thread that held the lock may not exist there."""
-        self.lock = threading.RLock()
-
-
-_state = _State()
-os.register_at_fork(after_in_child=_state.renew_lock)
-
-
 def is_active() -> bool:
     """Whether a session is active in this process; False in a forked child."""
     return _native is not None and _native.is_active()
@@ -113,20 +98,17 @@ def start(interval_ms: float = DEFAULT_INTERVAL_MS, *, max_depth: int = DEFAULT_
 
 def stop() -> Profile:
     """End the session and return what it collected. Raises RuntimeError when no session is active."""
-    with _state.lock:
-        if _native is None or _state.settings is None or not _native.is_active():
-            raise RuntimeError("no session is active; start one first")
-        native = _native.stop()
-        settings = _state.settings
-    threads = name_threads(native["threads"], _living_threads(), _process_name())
-    return Profile(native, mode=settings.mode, interval_ms=settings.interval_ms, threads=threads)
+    stopped = None if _native is None else _native.stop()
+    if stopped is None:
+        raise RuntimeError("no session is active; start one first")
+    return _profile_of(*stopped)
 
 
 def stats() -> Stats:
     """Counters of the active session or else of the last one; zeros before the first."""
-    settings = _state.settings
+    settings, native = (None, zero_counters()) if _native is None else _native.stats()
     return public_stats(
-        zero_counters() if _native is None else _native.stats(),
+        native,
         mode=settings.mode if settings else MODES[0],
         interval_ms=settings.interval_ms if settings else 0,
     )
@@ -134,43 +116,46 @@ def stats() -> Stats:
 
 def begin(settings: Settings) -> None:
     """Start a session; `settings` must not have been used before. Raises RuntimeError."""
-    with _state.lock:
-        if is_active():
-            raise RuntimeError("a session is already active; stop it first")
-        if _native is None:
-            raise RuntimeError(
-                f"spprof cannot sample here, its native extension does not load ({_why_missing}); "
-                "install spprof for CPython 3.13 or newer on Linux on x86-64 or ARM64; "
-                f"this is {platform.system()} on {platform.machine()}"
-            )
-        _native.start(round(settings.interval_ms * 1_000_000), settings.max_depth, MODES.index(settings.mode))
-        _state.settings = settings
-        if not _state.stops_at_exit:
-            _state.stops_at_exit = True
-            atexit.register(_stop_at_exit)
+    if not begin_unless_active(settings):
+        raise RuntimeError("a session is already active; stop it first")
 
 
 def begin_unless_active(settings: Settings) -> bool:
     """Start a session unless one is active; whether it did. Raises RuntimeError."""
-    with _state.lock:
-        if is_active():
-            return False
-        begin(settings)
-        return True
+    if _native is None:
+        raise RuntimeError(
+            f"spprof cannot sample here, its native extension does not load ({_why_missing}); "
+            "install spprof for CPython 3.13 or newer on Linux on x86-64 or ARM64; "
+            f"this is {platform.system()} on {platform.machine()}"
+        )
+    _prepare_process()
+    return _native.start(
+        round(settings.interval_ms * 1_000_000), settings.max_depth, MODES.index(settings.mode), settings
+    )
 
 
 def end(settings: Settings) -> Profile | None:
-    """Stop the session that was started with `settings`; None where it is not the active one (any more)."""
-    with _state.lock:
-        if not is_active() or _state.settings is not settings:
-            return None
-        return stop()
+    """Stop the session that was started with `settings`; None where it is not the active one."""
+    stopped = None if _native is None else _native.stop(settings)
+    return None if stopped is None else _profile_of(*stopped)
+
+
+def _prepare_process() -> None:
+    """What the process needs from its first session on; done twice by threads at once, it does no harm."""
+    global _is_prepared
+    if not _is_prepared:
+        atexit.register(_stop_at_exit)
+        _is_prepared = True
 
 
 def _stop_at_exit() -> None:
-    with _state.lock:
-        if is_active():
-            stop()
+    if is_active():
+        _native.stop()
+
+
+def _profile_of(settings: Settings, native: NativeProfile) -> Profile:
+    threads = name_threads(native["threads"], _living_threads(), _process_name())
+    return Profile(native, mode=settings.mode, interval_ms=settings.interval_ms, threads=threads)
 
 
 def _living_threads() -> dict[int, str]:
