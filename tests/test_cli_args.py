@@ -54,6 +54,7 @@ def stop(*settings):
         "codes": codes, "nodes": nodes, "samples": samples, "threads": [(os.getpid(), "x")], "stats": stats,
     }
 
+native.pause = native.resume = lambda: None
 native.is_active, native.start, native.stop, native.stats = is_active, start, stop, lambda: (owner, stats)
 sys.modules["spprof._native"] = native
 """
@@ -409,25 +410,3 @@ def test_version_and_help(folder):
     assert run.returncode == 0
     assert "SCRIPT | -m MODULE" in run.stdout
     assert folder.files() == []
-
-
-# --- CPython's warning about forks -----------------------------------------------------------------
-
-FORK_WARNING = """
-import _thread, time, warnings
-for _ in range({threads}):
-    _thread.start_new_thread(time.sleep, (30,))
-text = "This process (pid=1) is multi-threaded, use of fork() may lead to deadlocks in the child."
-warnings.warn({prefix!r} + text, DeprecationWarning)
-"""
-
-
-@pytest.mark.parametrize(
-    ("threads", "prefix", "is_shown"),
-    [(1, "", False), (2, "", True), (1, "Other: ", True), (0, "", True)],
-    ids=["profilers_thread", "programs_thread_too", "other_warning", "no_extra_thread"],
-)
-def test_fork_warning_is_hidden_only_where_the_profiler_causes_it(folder, threads, prefix, is_shown):
-    folder.write("app.py", FORK_WARNING.format(threads=threads, prefix=prefix))
-    assert ("may lead to deadlocks" in folder.profiled("app.py").stderr) == is_shown
-    assert "may lead to deadlocks" in folder.python("app.py").stderr  # the control

@@ -1,6 +1,9 @@
 """Processes that fork, replace themselves or end while a session is active, and interpreters beside the sampled one."""
 
+import os
 import signal
+import subprocess
+from pathlib import Path
 
 import pytest
 import support
@@ -64,3 +67,116 @@ def test_a_foreign_profile_signal_keeps_its_default_action(freethreaded, state):
     outcome = freethreaded.run("neighbours", "profile_signal", state, check=False)
     assert outcome.json["reached"]
     assert outcome.returncode == -signal.SIGPROF
+
+
+# --- CPython's warning about forks ---------------------------------------------------------------
+
+SUITE = """
+import os
+import threading
+import unittest
+import warnings
+
+SECOND_THREAD = os.environ.get("SECOND_THREAD") == "yes"
+
+
+def fork():
+    child = os.fork()
+    if child == 0:
+        os._exit(3)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+class Forks(unittest.TestCase):
+    def setUp(self):
+        self.over = threading.Event()
+        if SECOND_THREAD:
+            threading.Thread(target=self.over.wait).start()
+
+    def tearDown(self):
+        self.over.set()
+
+    def test_fork(self):
+        self.assertEqual(fork(), 3)
+
+    def test_no_warning(self):
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            for _ in range(20):
+                fork()
+        self.assertEqual([str(warning.message) for warning in caught], [])
+"""
+CONFTEST = "import spprof\nspprof.start(mode='{mode}')\n"
+WARNING = "is multi-threaded, use of fork() may lead to deadlocks in the child"
+
+
+@pytest.fixture
+def suite(every_interpreter, tmp_path):
+    """Runs a suite that forks, in a folder of its own, and gives status and output."""
+    (tmp_path / "test_forks.py").write_text(SUITE)
+    packages = [every_interpreter.packages, Path(pytest.__file__).parent.parent]
+
+    def run(*arguments, second_thread=False):
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+        environment["PYTHONPATH"] = os.pathsep.join(map(str, packages))
+        environment["SECOND_THREAD"] = "yes" if second_thread else "no"
+        environment["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
+        command = [every_interpreter.path, *arguments]
+        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300)
+        return done.returncode, done.stdout + done.stderr
+
+    run.folder = tmp_path
+    return run
+
+
+RUNNERS = {
+    "unittest": ["-m", "unittest", "test_forks"],
+    "pytest": ["-m", "pytest", "-p", "no:cacheprovider", "test_forks.py"],
+}
+
+
+@pytest.mark.parametrize("mode", ["cpu", "wall"])
+@pytest.mark.parametrize("runner", RUNNERS)
+def test_a_suite_that_forks_is_not_warned_because_of_the_profiler(suite, runner, mode):
+    status, output = suite(*RUNNERS[runner])
+    assert (status, WARNING in output) == (0, False), output
+    status, output = suite("-m", "spprof", "run", "--mode", mode, "-o", "out", *RUNNERS[runner])
+    assert (status, WARNING in output) == (0, False), output
+    assert "saved to" in output
+
+
+@pytest.mark.parametrize("mode", ["cpu", "wall"])
+def test_a_suite_whose_conftest_starts_a_session_is_not_warned(suite, mode):
+    (suite.folder / "conftest.py").write_text(CONFTEST.format(mode=mode))
+    status, output = suite(*RUNNERS["pytest"])
+    assert (status, WARNING in output) == (0, False), output
+
+
+@pytest.mark.parametrize("runner", RUNNERS)
+def test_a_program_that_has_two_threads_is_warned_as_without_the_profiler(suite, runner):
+    alone = suite(*RUNNERS[runner], second_thread=True)
+    profiled = suite("-m", "spprof", "run", "-o", "out", *RUNNERS[runner], second_thread=True)
+    assert profiled[0] == alone[0] == 1, profiled[1]
+    assert profiled[1].count(WARNING) == alone[1].count(WARNING) > 0
+
+
+@pytest.mark.parametrize("mode", ["cpu", "wall"])
+def test_every_way_to_fork_warns_as_without_the_profiler(every_interpreter, mode):
+    found = every_interpreter.run("fork_ways", mode).json
+    assert found["sampled"] == found["alone"] == found["after"]
+
+
+# --- many forks ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mode", ["cpu", "wall"])
+@pytest.mark.parametrize("way", ["alone", "busy", "two", "stops"])
+def test_a_storm_of_forks_loses_nothing(every_interpreter, mode, way):
+    forks = support.amount(300 if way == "alone" else 100)
+    found = every_interpreter.run("fork_storm", mode, way, forks).json
+    assert found["statuses"] == [0] * (forks * (2 if way == "two" else 1))
+    assert found["lawful"] and found["profiles"] > 0
+    assert found["lost"] == [], "threads that are not in the profile"
+    assert (found["timers"], found["threads"]) == (0, 1)
+    if way == "alone":
+        assert found["messages"] == []

@@ -53,6 +53,11 @@ class FakeNative:
         self.process = None
         return self.owner, self.collected
 
+    def pause(self):
+        pass
+
+    resume = pause
+
     def stats(self):
         return self.owner, self.collected["stats"]
 
@@ -98,6 +103,7 @@ def make_profile(codes=CODES, nodes=NODES, samples=(), threads=((11, "main"),), 
 def native(monkeypatch):
     fake = FakeNative(collected(CODES, NODES, [(5, 0, 2, 1, 0)]))
     monkeypatch.setattr(session, "_native", fake)
+    monkeypatch.setattr(session, "_is_prepared", True)  # a fork's hooks stay for good
     return fake
 
 
@@ -210,6 +216,7 @@ def test_stats_in_public_units(native):
 def test_session_left_active_is_stopped_at_exit(native, monkeypatch):
     hooks = []
     monkeypatch.setattr(session.atexit, "register", hooks.append)
+    monkeypatch.setattr(session.os, "register_at_fork", lambda **_: None)
     monkeypatch.setattr(session, "_is_prepared", False)
     spprof.start()
     spprof.stop()

@@ -90,7 +90,8 @@ struct spprof_config {
     /* The thread state of the caller (PyThreadState_Get()); its interpreter is the one that is sampled. */
     const void *thread_state;
     /* Takes the samples: called on the session's own thread, once an interval or every 1 to 10 ms, and from
-     * spprof_stop; never from a signal handler and never twice at once. Locks of the session are held then: it must
+     * spprof_stop, after a pause also from spprof_resume and spprof_get_stats; never from a signal
+     * handler and never twice at once. Locks of the session are held then: it must
      * not fork, call the Python API, or call any function of this header but spprof_code_died, spprof_is_active and
      * spprof_reason_name. NULL means: samples wait in their rings for spprof_drain. */
     spprof_sample_function *sink;
@@ -113,6 +114,18 @@ int spprof_start(const struct spprof_config *config);
  * for a tick that the kernel still holds for a thread that blocks the signal must not meet the default action, which
  * ends the process; SIGPROF from elsewhere goes to its former owner. Error: -ESRCH no session is active. */
 int spprof_stop(void);
+
+/* For who is about to fork, or to do something else during which the process must have no thread
+ * but its own: spprof_pause ends the session's own thread, and waits until the kernel counts it no
+ * more; spprof_resume starts it again. Calls may nest and come from several threads: the thread is
+ * back when each pause has been answered. Ticks go on; in wall mode the look that spprof_resume
+ * makes stands for all that came due. Where pauses overlap for long, or no thread can be started,
+ * spprof_resume, spprof_get_stats and spprof_stop do the thread's work, and try again; what finds
+ * no room in a ring until then is counted as `ring_full`. Without a session a pause counts too, so
+ * that one which is started meanwhile has no thread before its end; a resume that answers none
+ * does nothing, and a forked child begins without any. */
+void spprof_pause(void);
+void spprof_resume(void);
 
 /* Whether a session is active in this process. A forked child starts without one. Async-signal-safe. */
 bool spprof_is_active(void);

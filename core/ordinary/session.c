@@ -1,9 +1,10 @@
-#define _GNU_SOURCE /* RTLD_DEFAULT, pthread_condattr_setclock */
+#define _GNU_SOURCE /* RTLD_DEFAULT, pthread_condattr_setclock, gettid, tgkill */
 #include "spprof.h"
 
 #include <dlfcn.h>
 #include <errno.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -36,6 +37,8 @@
 #define LOOK_LEAST UINT64_C(1000000)
 #define LOOK_MOST UINT64_C(10000000)
 
+#define END_WAIT UINT64_C(10000000000) /* nanoseconds, at most, until a dead thread is put away */
+
 static struct {
     pthread_mutex_t lock; /* start, stop, fork, statistics: one at a time */
     pthread_mutex_t work; /* the threads' registry and the rings' consumer: one at a time. Taken after `lock`. */
@@ -46,10 +49,16 @@ static struct {
     struct record *record;
     struct observer observer; /* for wall mode */
     uint64_t started;
-    bool waiting; /* stopped, with samples left for spprof_drain */
+    /* Of `thread`; where it is not there, of whoever holds both locks. CLOCK_MONOTONIC. */
+    uint64_t due;     /* wall mode: the last tick that a look stands for */
+    uint64_t scanned; /* when the list of threads was last read */
+    bool waiting;     /* stopped, with samples left for spprof_drain */
     struct spprof_stats last;
 
     pthread_t thread; /* looks for threads, drains */
+    pid_t tid;        /* of `thread`: it writes it first, and who joined it reads it */
+    bool running;     /* under `lock`: `thread` is there */
+    uint32_t pauses;  /* under `lock`: calls of spprof_pause that no spprof_resume has answered */
     pthread_mutex_t wake_lock;
     pthread_cond_t wake;
     bool stopping; /* under wake_lock */
@@ -189,14 +198,21 @@ static void give_fault_signals_back(void) {
 
 static int take_tick_signal(void) { return signals_take(SIGPROF, handler_on_profile_signal); }
 
+/* With the work lock held. */
+static void watch(void) {
+    take_tick_signal();
+    take_fault_signals();
+    threads_scan(ordinary_reader());
+    session.scanned = clock_now();
+    drain_all();
+}
+
 static void *keep_watch(void *unused) {
     (void)unused;
+    session.tid = gettid();
     while (sleep_until(clock_now() + look_interval())) {
         pthread_mutex_lock(&session.work);
-        take_tick_signal();
-        take_fault_signals();
-        threads_scan(ordinary_reader());
-        drain_all();
+        watch();
         pthread_mutex_unlock(&session.work);
     }
     return NULL;
@@ -222,24 +238,32 @@ static void observe_slot(struct slot *slot, void *context) {
     counters_end(&slot->counters, tick->weight, outcome);
 }
 
+/* One look at every thread, for that many ticks. With the work lock held. */
+static void observe(uint64_t ticks) {
+    session.due += ticks * session.config.interval;
+    take_fault_signals();
+    struct tick tick = {.weight = (uint32_t)ticks, .reader = ordinary_reader()};
+    if (clock_now() - session.scanned >= LOOK_LEAST) {
+        threads_scan(tick.reader);
+        session.scanned = clock_now();
+    }
+    threads_each_live(observe_slot, &tick);
+    drain_all();
+}
+
+/* Ticks that have come due since the last that a look stands for. */
+static uint64_t ticks_due(void) { return (clock_now() - session.due) / session.config.interval; }
+
 /* The observer: looks at every thread once an interval. Where it comes late, one look stands for the ticks it missed. */
 static void *keep_observing(void *unused) {
     (void)unused;
-    uint64_t due = clock_now(), scanned = 0;
+    session.tid = gettid();
     for (;;) {
-        uint64_t missed = (clock_now() - due) / session.config.interval;
-        due += (1 + missed) * session.config.interval;
-        if (!sleep_until(due))
+        uint64_t ticks = 1 + ticks_due();
+        if (!sleep_until(session.due + ticks * session.config.interval))
             return NULL;
         pthread_mutex_lock(&session.work);
-        take_fault_signals();
-        struct tick tick = {.weight = (uint32_t)(1 + missed), .reader = ordinary_reader()};
-        if (clock_now() - scanned >= LOOK_LEAST) {
-            threads_scan(tick.reader);
-            scanned = clock_now();
-        }
-        threads_each_live(observe_slot, &tick);
-        drain_all();
+        observe(ticks);
         pthread_mutex_unlock(&session.work);
     }
 }
@@ -260,15 +284,72 @@ static int start_thread(void) {
     pthread_sigmask(SIG_SETMASK, &none, &before);
     int error = pthread_create(&session.thread, NULL, observing() ? keep_observing : keep_watch, NULL);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
+    session.running = error == 0;
     return -error;
 }
 
+/* The kernel counts a thread for a moment longer than it takes to join it; who counts threads after
+ * this must not find ours. The limit is for a debugger that keeps the dead. */
+static void await_end(pid_t tid) {
+    uint64_t until = clock_now() + END_WAIT;
+    while (tgkill(getpid(), tid, 0) == 0 && clock_now() < until)
+        sched_yield();
+}
+
+/* This, look_instead and carry_on with `lock` held. */
 static void stop_thread(void) {
+    if (!session.running)
+        return;
     pthread_mutex_lock(&session.wake_lock);
     session.stopping = true;
     pthread_cond_signal(&session.wake);
     pthread_mutex_unlock(&session.wake_lock);
     pthread_join(session.thread, NULL);
+    session.running = false;
+    await_end(session.tid);
+}
+
+/* --- pauses ---------------------------------------------------------------------------------- */
+
+/* What the session's thread would have done by now, in its place. Without SIGPROF, whose handler
+ * looks at this thread as well. */
+static void look_instead(void) {
+    sigset_t ticks, before;
+    sigemptyset(&ticks);
+    sigaddset(&ticks, SIGPROF);
+    pthread_sigmask(SIG_BLOCK, &ticks, &before);
+    pthread_mutex_lock(&session.work);
+    if (!observing() && clock_now() - session.scanned >= look_interval())
+        watch();
+    if (observing() && ticks_due() > 0)
+        observe(ticks_due());
+    pthread_mutex_unlock(&session.work);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+}
+
+/* Looks first, so that a pause is the time of whoever paused. Where the thread cannot be started,
+ * whoever comes here next tries again. */
+static void carry_on(void) {
+    if (session.running || !atomic_read(active_peek, &sampler.active))
+        return;
+    look_instead();
+    if (session.pauses == 0)
+        start_thread();
+}
+
+void spprof_pause(void) {
+    pthread_mutex_lock(&session.lock);
+    session.pauses++;
+    stop_thread();
+    pthread_mutex_unlock(&session.lock);
+}
+
+void spprof_resume(void) {
+    pthread_mutex_lock(&session.lock);
+    if (session.pauses > 0)
+        session.pauses--;
+    carry_on();
+    pthread_mutex_unlock(&session.lock);
 }
 
 /* --- fork --------------------------------------------------------------------------------------------- */
@@ -299,6 +380,8 @@ static void after_fork_in_child(void) {
     threads_forget();
     stack_note_caller();
     session.config = (struct spprof_config){0};
+    session.running = false;
+    session.pauses = 0;
     session.waiting = false;
     session.last = (struct spprof_stats){0};
     pthread_mutex_init(&session.work, NULL);
@@ -428,7 +511,7 @@ static int admit_threads(void) {
 
 static int begin_threads(void) {
     pthread_mutex_lock(&session.work); /* the session's thread, which is there first, waits for it */
-    int error = start_thread();
+    int error = session.pauses > 0 ? 0 : start_thread();
     if (error != 0) {
         pthread_mutex_unlock(&session.work);
         return fail(-error, "no thread could be started: %s", strerror(-error));
@@ -447,7 +530,8 @@ static int begin_sampling(uintptr_t interpreter) {
                                      .ring_bytes = session.config.ring_bytes,
                                      .drain = drain_retired};
     threads_begin(&threads);
-    session.started = clock_now();
+    session.started = session.due = clock_now();
+    session.scanned = 0;
     atomic_write(active_write, &sampler.active, true);
     int error = begin_threads();
     if (error != 0) {
@@ -513,6 +597,8 @@ static int stop_locked(void) {
     if (!atomic_read(active_peek, &sampler.active))
         return fail(ESRCH, "no session is active; start one first");
     stop_thread();
+    if (observing())
+        look_instead(); /* for ticks that came due while the thread was late, or not there */
     quiesce();
     pthread_mutex_lock(&session.work);
     drain_all();
@@ -537,6 +623,7 @@ bool spprof_is_active(void) { return atomic_read(active_peek, &sampler.active); 
 void spprof_get_stats(struct spprof_stats *stats) {
     pthread_mutex_lock(&session.lock);
     if (atomic_read(active_peek, &sampler.active)) {
+        carry_on();
         *stats = (struct spprof_stats){.duration = clock_now() - session.started};
         threads_count(stats);
     } else {

@@ -46,6 +46,21 @@ static PyObject *native_is_active(PyObject *Py_UNUSED(module), PyObject *Py_UNUS
     return PyBool_FromLong(spprof_is_active());
 }
 
+/* The hooks of a fork: no Python code, which a trace function would see at every fork. */
+static PyObject *native_pause(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(arguments)) {
+    PyThreadState *detached = PyEval_SaveThread();
+    spprof_pause();
+    PyEval_RestoreThread(detached);
+    Py_RETURN_NONE;
+}
+
+static PyObject *native_resume(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(arguments)) {
+    PyThreadState *detached = PyEval_SaveThread();
+    spprof_resume();
+    PyEval_RestoreThread(detached);
+    Py_RETURN_NONE;
+}
+
 static int fill_module(PyObject *module) {
     return array_prepare() ? PyModule_Add(module, "REASONS", result_reasons()) : -1;
 }
@@ -55,6 +70,8 @@ static PyMethodDef methods[] = {
     {"stop", native_stop, METH_VARARGS, "stop([owner]) -> (owner, dict) | None"},
     {"stats", native_stats, METH_NOARGS, "stats() -> (owner, dict)"},
     {"is_active", native_is_active, METH_NOARGS, "is_active() -> bool"},
+    {"pause", native_pause, METH_NOARGS, "pause() -> None"},
+    {"resume", native_resume, METH_NOARGS, "resume() -> None"},
     {NULL, NULL, 0, NULL},
 };
 

@@ -53,3 +53,12 @@ def stats() -> tuple[Any, NativeStats]:
 
 def is_active() -> bool:
     """Whether a session is active in this process; False in a forked child."""
+
+def pause() -> None:
+    """Before a fork: end the session's own thread, so that only the program's are left.
+
+    Pauses nest; they need no session.
+    """
+
+def resume() -> None:
+    """After a fork, in the parent: the thread is back when each pause has been answered."""

@@ -14,7 +14,7 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn, TextIO
 
-from . import __version__, files, fork_warning, formats, launch, report, session
+from . import __version__, files, formats, launch, report, session
 
 _REFUSED = 2
 _LONGEST_NAME = 50  # characters of the program's name in a file name: 200 bytes at most, of 255
@@ -164,7 +164,6 @@ def _run(request: Request, speaker: Speaker) -> launch.Outcome:
         session.begin(request.settings)
     except RuntimeError as error:
         raise Refusal(str(error)) from None
-    fork_warning.hide_for_profiler()
     try:
         outcome = launch.run(request.program, request.arguments)
     except launch.NotRunnable as error:

@@ -141,10 +141,15 @@ def end(settings: Settings) -> Profile | None:
 
 
 def _prepare_process() -> None:
-    """What the process needs from its first session on; done twice by threads at once, it does no harm."""
+    """What the process needs from its first session on; done twice, by threads at once, no harm.
+
+    CPython counts the kernel's threads after each fork, and warns where there are several: the
+    profiler's own must not be there then.
+    """
     global _is_prepared
     if not _is_prepared:
         atexit.register(_stop_at_exit)
+        os.register_at_fork(before=_native.pause, after_in_parent=_native.resume)
         _is_prepared = True
 
 
