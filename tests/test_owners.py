@@ -149,8 +149,8 @@ def test_signal_that_arrives_while_its_owner_is_found_out(program):
 
 def test_owner_that_passes_on_while_we_take_the_signal(program):
     """The kernel has called it before we put ourselves in front, and what it calls then is not meant for whom we find."""
-    words = "signal:27 take:A:n: start take:B:p: between:elsewhere look join"
-    assert sampled(program, words) == (0, "Bb Ab . end\n")
+    words = "signal:27 take:A:n: start take:B:p:i between:elsewhere look join"
+    assert sampled(program, words) == (0, "Bb-6 Ab . end\n")
 
 
 def test_owners_that_come_and_go_take_no_more_places(program):

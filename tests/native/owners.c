@@ -174,13 +174,20 @@ static __attribute__((noinline)) void act(int letter, int which, siginfo_t *info
 
 static bool passes_on(int letter) { return owners[letter].way == OPTIONAL || owners[letter].way == PAUSE; }
 
-/* The call of an OPTIONAL owner is the last thing that its handler does: the compiler makes a jump of it, and the
- * handler's own frame is gone. */
+/* The call of an OPTIONAL owner is the last thing that its handler does. The compiler makes a jump of it, whatever else it
+ * was told, and the handler's own frame is gone. */
+#if defined(__clang__)
+#define JUMPING
+#define JUMP_TO __attribute__((musttail)) return
+#else
+#define JUMPING __attribute__((optimize("O2")))
+#define JUMP_TO
+#endif
 #define HANDLERS_OF(letter)                                                                                            \
-    static void told_##letter(int which, siginfo_t *info, void *context) {                                             \
+    static JUMPING void told_##letter(int which, siginfo_t *info, void *context) {                                     \
         act(letter, which, info, context);                                                                             \
         if (passes_on(letter) && is_function(&owners[letter].found))                                                   \
-            owners[letter].found.sa_sigaction(which, info, context);                                                   \
+            JUMP_TO owners[letter].found.sa_sigaction(which, info, context);                                           \
     }                                                                                                                  \
     static void plain_##letter(int which) {                                                                            \
         act(letter, which, NULL, NULL);                                                                                \
