@@ -39,11 +39,11 @@ _Static_assert(ATOMIC_INT_LOCK_FREE == 2 && ATOMIC_LONG_LOCK_FREE == 2 && ATOMIC
 
 /* handler.h, slot table: a slot is made before its place in the table is written, and a tenant's fields before the
  * generation that the tenant's ticks carry is (again). */
-#define ORDER_slot_publish memory_order_release     /* pairs with slot_find */
-#define ORDER_slot_let memory_order_release         /* pairs with enter_generation */
-#define ORDER_slot_find memory_order_acquire        /* pairs with slot_publish */
-#define ORDER_slot_retire memory_order_seq_cst      /* pairs with enter_generation, as active_write with enter_check */
-#define ORDER_enter_generation memory_order_seq_cst /* pairs with slot_retire and with slot_let */
+#define ORDER_slot_publish memory_order_release /* pairs with slot_find */
+#define ORDER_slot_let memory_order_release     /* pairs with enter_lease */
+#define ORDER_slot_find memory_order_acquire    /* pairs with slot_publish */
+#define ORDER_slot_retire memory_order_seq_cst  /* pairs with enter_lease, as active_write with enter_check */
+#define ORDER_enter_lease memory_order_seq_cst  /* pairs with slot_retire and with slot_let */
 #define ORDER_state_update memory_order_relaxed /* the thread state's address alone; what it points to is validated */
 
 /* ordinary/threads.c: a forked child has one thread. */

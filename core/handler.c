@@ -87,10 +87,9 @@ struct reader handler_choose_reader(const sigset_t *blocked) {
 
 /* The slot's side of the stop handshake: raise `inside`, then look whether the session and the slot are still what the
  * signal was sent for. The other side takes those away first and looks at `inside` afterwards (session.c). */
-static bool enter(struct slot *slot, uint32_t generation) {
+static bool enter(struct slot *slot, uint32_t lease) {
     atomic_add(enter_raise, &slot->inside, 1);
-    return atomic_read(enter_check, &sampler.active) &&
-           (atomic_read(enter_generation, &slot->generation) & 0xffff) == generation;
+    return atomic_read(enter_check, &sampler.active) && atomic_read(enter_lease, &slot->lease) == lease;
 }
 
 static void leave(struct slot *slot) { atomic_subtract(leave, &slot->inside, 1); }
@@ -135,13 +134,13 @@ static uintptr_t stack_low_of(const struct slot *slot, const ucontext_t *context
 #endif
 
 static void on_tick(uint64_t value, uint32_t weight, const ucontext_t *context) {
-    uint32_t number = value & 0xffff;
-    struct slot *slot = number < SLOTS_MAX ? atomic_read(slot_find, &sampler.slots[number]) : NULL;
+    uint32_t number = value & (SLOTS_MAX - 1), lease = value >> SLOT_BITS & (LEASES - 1);
+    struct slot *slot = atomic_read(slot_find, &sampler.slots[number]);
     if (slot == NULL) {
         counters_stray(&sampler.strays, weight, SPPROF_NO_THREAD_STATE);
         return;
     }
-    if (enter(slot, value >> 16 & 0xffff)) {
+    if (enter(slot, lease)) {
         handler_tick(slot, weight, stack_low_of(slot, context), handler_choose_reader(&context->uc_sigmask));
     } else {
         bool active = atomic_read(active_peek, &sampler.active);
@@ -150,11 +149,20 @@ static void on_tick(uint64_t value, uint32_t weight, const ucontext_t *context) 
     leave(slot);
 }
 
+uint32_t tick_cookie_of(uint32_t random) {
+    uint32_t top = 1 + (random >> 24) % 254, second = 1 + (random >> 16 & 0xff) % 254; /* not 0, not 255 */
+    return top << 16 | second << 8 | (random & 0xff);
+}
+
+static bool is_ours(const siginfo_t *info, uint64_t value) {
+    return info->si_code == SI_TIMER && value >> (SLOT_BITS + LEASE_BITS) == atomic_read(cookie, &tick_cookie);
+}
+
 bool handler_on_profile_signal(int signal, siginfo_t *info, void *ucontext) {
     (void)signal;
     uint64_t value = (uintptr_t)info->si_value.sival_ptr;
     let_faults_through();
-    bool ours = info->si_code == SI_TIMER && value >> 32 == atomic_read(cookie, &tick_cookie);
+    bool ours = is_ours(info, value);
     if (ours)
         on_tick(value, 1 + (uint32_t)info->si_overrun, ucontext);
     return ours;

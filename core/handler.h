@@ -1,11 +1,11 @@
 /* The SIGPROF handler, and what it shares with the session that runs it.
  *
  * Every sampled thread has a slot: its counters, its ring, and the thread state that it is known by. A timer's signal
- * carries the slot's number and generation, so the handler needs no thread-local storage, and a signal that comes late
+ * carries the slot's number and lease, so the handler needs no thread-local storage, and a signal that comes late
  * (for a slot that has changed hands, or for a session that has ended) is told from a current one.
  *
  * Slots and their table live as long as the process: a late handler always finds memory that is still a slot. What a
- * slot points to (ring words, scratch) may go once its generation has moved on and `inside` was seen to be 0.
+ * slot points to (ring words, scratch) may go once its lease has moved on and `inside` was seen to be 0.
  */
 #ifndef SPPROF_HANDLER_H
 #define SPPROF_HANDLER_H
@@ -21,8 +21,19 @@
 #include "ring.h"
 #include "walk.h"
 
+/* A tick's value, from its lowest bit on: the slot's number, its lease, the cookie. */
+#define SLOT_BITS 14
+#define LEASE_BITS 26
+#define COOKIE_BITS 24
+_Static_assert(SLOT_BITS + LEASE_BITS + COOKIE_BITS == 64, "a signal's value is one word");
+
 /* Threads that can be sampled at once. */
-#define SLOTS_MAX 16384
+#define SLOTS_MAX (1 << SLOT_BITS)
+
+/* Leases that one slot has in its life, 0 to LEASES - 1; after them it is not let again. So no lease
+ * comes round, however long a thread has held a signal back. At a thousand new threads a second all
+ * slots together have enough for 34 years. */
+#define LEASES (UINT32_C(1) << LEASE_BITS)
 
 /* A captured stack as it stands in a ring: this head, then `depth` walk_frames. All of whole words. */
 struct record_head {
@@ -54,7 +65,7 @@ struct slot {
     uintptr_t stack_high; /* ... the first address past it; both 0 where it is not known */
 
     _Atomic uintptr_t thread_state; /* the session writes, the handler reads and validates */
-    _Atomic uint32_t generation;    /* which tenant the slot has; the session writes, the handler compares */
+    _Atomic uint32_t lease;         /* tenants so far; the session writes, the handler compares */
     _Atomic uint32_t inside;        /* handlers that are in the slot; they write, the session waits for 0 */
 
     struct ring ring; /* producer: the handler, or the observer; consumer: whoever holds the session's work lock */
@@ -93,12 +104,21 @@ static inline int64_t long_look_of(uint64_t interval) {
     return part < LOOK_SHORT ? LOOK_SHORT : part;
 }
 
-/* The signal's value: a number drawn at random for this process, so that only our timers' signals are taken for ours,
- * the slot's generation and its number. Set once, before the handler is installed. */
+/* A number drawn for this process, by which its ticks are told from the signals of a neighbour's
+ * timers. The session sets it once, before the handler is installed; handlers compare. */
 extern _Atomic uint32_t tick_cookie;
 
-static inline uint64_t tick_value(uint32_t slot, uint32_t generation) {
-    return (uint64_t)atomic_read(cookie, &tick_cookie) << 32 | (uint64_t)(generation & 0xffff) << 16 | slot;
+/* The cookie that a random number makes: never the upper part of what a neighbour's value most
+ * likely is, a pointer (tagged in its top byte or not) or a number near 0. Any other value, such as
+ * that of a second copy of this library, has it once in 16 million times, and is then taken for a
+ * tick only with a slot's number and present lease; without, the neighbour loses it and it is
+ * counted as `no_thread_state`. Async-signal-safe. */
+uint32_t tick_cookie_of(uint32_t random);
+
+/* What the signals of a slot's timer carry, with a lease below LEASES. */
+static inline uint64_t tick_value(uint32_t slot, uint32_t lease) {
+    uint64_t cookie = atomic_read(cookie, &tick_cookie);
+    return cookie << (SLOT_BITS + LEASE_BITS) | (uint64_t)lease << SLOT_BITS | slot;
 }
 
 /* The claim on SIGPROF (signals.h): takes the ticks of our timers. May change errno. */

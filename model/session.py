@@ -7,11 +7,11 @@ The rules
     at each look, those that were born since. Threads are numbered from 0 as they are admitted.
 3.  A thread that is admitted gets the first slot that is free. A slot is free where it belongs to no thread and no
     sample waits in its ring.
-4.  A slot has a generation, which moves on when its thread is let go, and for every slot when the session ends. A
-    timer's signal carries slot and generation: its seat.
+4.  A slot has a lease, which moves on when its thread is let go, by the end of the session at the latest. A timer's
+    signal carries slot and lease: its seat. There are 2^26 leases: a slot that has had them all is not let again.
 5.  A tick whose seat is current is walked (walker.py), and counted for that slot (counters.py). A stack goes into the
     slot's ring (ring.py); where that has no room the tick is `ring_full`.
-6.  A tick of another generation belongs to no thread: `no_thread_state` during a session, `busy` without one. A tick
+6.  A tick of another lease belongs to no thread: `no_thread_state` during a session, `busy` without one. A tick
     of a slot that was never made is `no_thread_state`.
 7.  A sample says how many code objects had died before its walk.
 8.  With a sink the session hands its samples over by itself, all of them by the end of the stop; to drain it is EBUSY,
@@ -30,6 +30,7 @@ from model.ring import Ring
 OK, EBUSY, EINVAL, ESRCH = "ok", "EBUSY", "EINVAL", "ESRCH"
 
 HEAD_WORDS, FRAME_WORDS = 5, 2  # of a sample in a ring
+LEASES = 1 << 26  # that one slot has in its life
 
 
 def words_of(depth):
@@ -83,7 +84,7 @@ class Sample:
 
 @dataclass
 class Slot:
-    generation: int
+    lease: int
     tid: int | None = None  # of the thread that it belongs to
     number: int | None = None  # of that thread, or of the last one
     ring: Ring | None = None  # of words; each record's sample is kept in `samples`
@@ -91,14 +92,18 @@ class Slot:
 
     @property
     def is_free(self):
-        return self.tid is None and not self.samples
+        return self.tid is None and not self.samples and self.lease < LEASES
+
+    def give_up(self):
+        self.lease += self.tid is not None
+        self.tid = None
 
 
 class Session:
-    """`generations`: of the slots that there are already. `threads`: the interpreter's, newest first, by tid."""
+    """`leases`: of the slots that there are already. `threads`: the interpreter's, newest first, by tid."""
 
-    def __init__(self, generations=(), threads=(), deaths=0):
-        self.slots = [Slot(generation) for generation in generations]
+    def __init__(self, leases=(), threads=(), deaths=0):
+        self.slots = [Slot(lease) for lease in leases]
         self.threads = list(threads)
         self.deaths = deaths
         self.active = False
@@ -128,8 +133,7 @@ class Session:
         if not self.active:
             return ESRCH
         for slot in self.slots:
-            slot.tid = None
-            slot.generation += 1
+            slot.give_up()
         self.active = False
         return OK
 
@@ -138,7 +142,7 @@ class Session:
     def admit(self, tid):
         slot = next((slot for slot in self.slots if slot.is_free), None)
         if slot is None:
-            slot = Slot(generation=0)
+            slot = Slot(lease=0)
             self.slots.append(slot)
         slot.tid, slot.number = tid, len(self.admitted)
         slot.ring = Ring(self.config.ring // 8)
@@ -151,26 +155,25 @@ class Session:
                 self.admit(tid)
         for slot in self.slots:
             if slot.tid is not None and slot.tid not in self.threads:
-                slot.tid = None
-                slot.generation += 1
+                slot.give_up()
 
     def seat_of(self, tid):
         """What the signals of the thread's timer carry."""
         number = next(number for number, slot in enumerate(self.slots) if slot.tid == tid)
-        return number, self.slots[number].generation & 0xFFFF
+        return number, self.slots[number].lease
 
     # --- ticks ---
 
     def tick(self, seat, weight, walk, unguarded=False):
         """A signal from a timer. `walk()` gives the verdict on the stack of the thread that the slot belongs to. The
         tick's outcome, which is counted only while a session is active."""
-        number, generation = seat
+        number, lease = seat
         if number >= len(self.slots):
             return self.stray(weight, "no_thread_state")
         slot = self.slots[number]
         if not self.active:
             return self.stray(weight, "busy")
-        if slot.generation & 0xFFFF != generation:
+        if slot.lease != lease:
             return self.stray(weight, "no_thread_state")
         verdict = walk()
         outcome = verdict.outcome
@@ -217,4 +220,4 @@ class Session:
 
     def child(self, tid):
         """What a forked child begins with, whose one thread has that tid."""
-        return Session([slot.generation + 1 for slot in self.slots], [tid], self.deaths)
+        return Session([slot.lease + (slot.tid is not None) for slot in self.slots], [tid], self.deaths)

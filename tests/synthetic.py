@@ -188,7 +188,7 @@ class Slot(ctypes.Structure):
         ("stack_low", c_size_t),
         ("stack_high", c_size_t),
         ("thread_state", c_size_t),
-        ("generation", c_uint32),
+        ("lease", c_uint32),
         ("inside", c_uint32),
         ("ring", Ring),
         ("counters", Counters),
@@ -196,6 +196,12 @@ class Slot(ctypes.Structure):
 
 
 SLOTS_MAX = 16384
+LEASES = 1 << 26  # that one slot has in its life
+
+
+def tick_value(slot, lease, cookie):
+    """What a timer's signal carries."""
+    return cookie << 40 | lease << 14 | slot
 
 
 class Sampler(ctypes.Structure):

@@ -154,14 +154,18 @@ def check_enter(text):
 
 
 def check_close(text):
-    words = ordered(text, "close_slot") if re.search(r"^close_slot:", text, re.MULTILINE) else ordered(text, "retire")
-    assert words[raises(words) + 1] == "ldar", words
+    """The addition to the lease, then the call, and in what is called the look before anything else that orders."""
+    words, lines = ordered(text, "close_slot"), body(text, "close_slot")
+    last = max(at for at, line in enumerate(lines) if ORDERED.match(line))
+    assert raises(words) == len(words) - 1, words
+    assert any(re.match(r"bl?\s+wait_until_left$", line) for line in lines[last:]), lines
+    assert ordered(text, "wait_until_left")[0] == "ldar"
 
 
 @pytest.mark.parametrize("name", ["gcc", "clang"])
 @pytest.mark.parametrize("flags", ARM64_FLAGS.values(), ids=ARM64_FLAGS)
 def test_handler_raises_its_flag_before_it_looks(name, flags):
-    """enter_raise, then enter_check and enter_generation: loads that stay behind a store-release before them."""
+    """enter_raise, then enter_check and enter_lease: loads that stay behind a store-release before them."""
     check_enter(assembly(compiler("aarch64", name), "handler.c", *flags))
 
 

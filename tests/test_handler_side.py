@@ -13,12 +13,16 @@ import time
 import pytest
 import support
 import synthetic
+from hypothesis import example, given
+from hypothesis import strategies as st
 from synthetic import REASONS, Image, put_byte
 
 ERRNO_MARK = 1234  # ticks.c sets it before each signal
 SI_TIMER, SI_USER = -2, 0
 RED_ZONE = 128 if platform.machine() == "x86_64" else 0  # bytes below the stack pointer that belong to a function
-COOKIE = 0xC0FF_EE11
+COOKIE = 0xC0_FFEE
+LEASE = 0x155_5555 & ~0xFF | 5
+LEASES = synthetic.LEASES
 LONG = 250_000  # nanoseconds of CPU time that make a look a long one
 MS = 1_000_000
 
@@ -143,7 +147,7 @@ class Rig:
             thread_id=self.image.stack.end,
             scratch=ctypes.addressof(self.scratch),
             thread_state=self.image.state,
-            generation=5,
+            lease=LEASE,
         )
         library.ring_init(ctypes.byref(self.slot.ring), self.words, ctypes.c_uint64(ring_words))
         self.sampler.layout = self.image.layout
@@ -156,9 +160,9 @@ class Rig:
         library.signals_take.argtypes = [ctypes.c_int, ctypes.c_void_p]
         assert library.signals_take(signal.SIGPROF, synthetic.address_of(library.handler_on_profile_signal)) == 0
 
-    def tick(self, slot=3, generation=5, cookie=COOKIE, code=SI_TIMER, overrun=0, blocked=0, stack=None):
+    def tick(self, slot=3, lease=LEASE, cookie=COOKIE, code=SI_TIMER, overrun=0, blocked=0, stack=None):
         """Delivers one; returns errno afterwards."""
-        value = cookie << 32 | generation << 16 | slot
+        value = synthetic.tick_value(slot, lease, cookie)
         low = self.image.stack.start + 128 if stack is None else stack
         error = self.library.deliver(code, value, overrun, low, blocked)
         assert self.slot.inside == 0
@@ -360,24 +364,68 @@ def test_red_zone_belongs_to_the_stack(rig):
     assert rig.stats.outcomes == {"captured": 1, "bounds": 1}
 
 
-@pytest.mark.parametrize("slot", [0, 4, synthetic.SLOTS_MAX - 1, synthetic.SLOTS_MAX, 0xFFFF])
+@pytest.mark.parametrize("slot", [0, 4, synthetic.SLOTS_MAX - 1])
 def test_tick_for_no_slot(rig, slot):
-    behind_the_table = rig.sampler.strays.by_reason
-    behind_the_table[0] = ctypes.addressof(rig.slot)
     rig.tick(slot=slot, overrun=4)
-    behind_the_table[0] = 0
     assert (rig.strays, rig.stats.ticks) == ({"no_thread_state": 5}, 0)
 
 
 def test_tick_for_a_former_tenant(rig):
-    rig.tick(generation=4)
+    rig.tick(lease=LEASE - 1)
     assert (rig.strays, rig.stats.ticks) == ({"no_thread_state": 1}, 0)
 
 
-def test_generation_is_compared_as_far_as_the_signal_holds_it(rig):
-    rig.slot.generation = 0x0007_0005
+@pytest.mark.parametrize("bit", range(LEASES.bit_length() - 1))
+def test_lease_is_compared_whole(rig, bit):
+    """However many tenants the slot has had since the signal was sent."""
+    rig.slot.lease = LEASE ^ 1 << bit
     rig.tick()
+    assert (rig.strays, rig.stats.ticks) == ({"no_thread_state": 1}, 0)
+
+
+@pytest.mark.parametrize("lease", [0, LEASES - 1])
+def test_first_and_last_lease(rig, lease):
+    rig.slot.lease = lease
+    rig.tick(lease=lease)
     assert rig.stats.outcomes == {"captured": 1}
+
+
+def test_slot_that_is_not_let_again_takes_no_tick(rig):
+    """Its lease is past the last that a signal can carry."""
+    rig.slot.lease = LEASES
+    rig.tick(lease=0)
+    rig.tick(lease=LEASES - 1)
+    assert (rig.strays, rig.stats.ticks) == ({"no_thread_state": 2}, 0)
+
+
+@pytest.mark.parametrize("slot", [0, 1, synthetic.SLOTS_MAX - 1])
+@pytest.mark.parametrize("lease", [0, LEASE, LEASES - 1])
+def test_value_of_a_tick(rig, slot, lease):
+    """Three numbers side by side, each with all its bits."""
+    rig.library.tick_value_of.restype = ctypes.c_uint64
+    assert rig.library.tick_value_of(slot, lease) == synthetic.tick_value(slot, lease, COOKIE)
+
+
+# Upper halves of what a neighbour's timer may carry: a number, one below 0, a pointer, a pointer whose top byte is a tag.
+FOREIGN_VALUES = (
+    *(1 << bit for bit in range(48)), *(-(1 << bit) & (1 << 64) - 1 for bit in range(48)),
+    *(tag << 56 | 1 << bit for tag in (0x5A, 0xF0, 0xFF) for bit in range(48)),
+)  # fmt: skip
+
+
+@given(st.integers(0, (1 << 32) - 1))
+@example(0)
+@example((1 << 32) - 1)
+def test_cookie_is_never_the_upper_part_of_a_pointer_or_of_a_small_number(harness, random):
+    cookie = harness.tick_cookie_of(ctypes.c_uint32(random))
+    assert 0 <= cookie < 1 << 24
+    assert all(value >> 40 != cookie for value in FOREIGN_VALUES)
+
+
+def test_cookies_are_as_many_as_there_can_be(harness):
+    """Every draw of two bytes that are neither 0 nor 255 and one that may be anything."""
+    drawn = {harness.tick_cookie_of(ctypes.c_uint32(high << 16 | low)) for high in range(1 << 16) for low in (0, 7)}
+    assert len(drawn) == 254 * 254 * 2
 
 
 def test_tick_after_the_session(rig):
@@ -425,7 +473,7 @@ def every_kind_of_tick(rig):
     for _ in range(8):
         yield rig.tick()
     yield rig.tick(slot=7)
-    yield rig.tick(generation=6)
+    yield rig.tick(lease=LEASE + 1)
     yield rig.tick(code=SI_USER)
     yield rig.library.deliver_foreign_fault()
     rig.sampler.active = False
@@ -472,7 +520,7 @@ def ticks_of_a_real_timer(path):
     library, slot = rig.library, ctypes.byref(rig.slot)
     rig.slot.tid = threading.get_native_id()
     rig.image.put("thread.native_thread_id", rig.image.state, rig.slot.tid)
-    interval, value = ctypes.c_uint64(1_000_000), ctypes.c_uint64(COOKIE << 32 | 5 << 16 | 3)
+    interval, value = ctypes.c_uint64(1_000_000), ctypes.c_uint64(synthetic.tick_value(3, LEASE, COOKIE))
     with synthetic.fault_handler(rig.library):
         timer = library.timers_open(rig.slot.tid, value)
         assert timer >= 0

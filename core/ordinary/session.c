@@ -395,10 +395,10 @@ static int prepare_process(void) {
     static bool prepared; /* under session.lock */
     if (prepared)
         return 0;
-    uint32_t cookie;
-    if (getrandom(&cookie, sizeof cookie, 0) != sizeof cookie)
-        cookie = (uint32_t)clock_now() ^ (uint32_t)getpid() << 16;
-    atomic_write(cookie, &tick_cookie, cookie);
+    uint32_t random;
+    if (getrandom(&random, sizeof random, 0) != sizeof random)
+        random = (uint32_t)clock_now() ^ (uint32_t)getpid() << 16;
+    atomic_write(cookie, &tick_cookie, tick_cookie_of(random));
     int error = pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
     prepared = error == 0;
     return -error;

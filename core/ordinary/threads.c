@@ -64,12 +64,16 @@ static bool furnish(struct tenant *tenant) {
     return true;
 }
 
+/* Whether the slot can be let: nobody has it, no sample waits in it, and a lease is left. */
+static bool is_free(const struct tenant *tenant) {
+    return !tenant->live && atomic_read(enter_lease, &tenant->slot->lease) < LEASES &&
+           (tenant->memory == NULL || registry.config.drain(tenant->slot));
+}
+
 static struct tenant *free_tenant(void) {
-    for (uint32_t i = 0; i < registry.tenants_made; i++) {
-        struct tenant *tenant = &registry.tenants[i];
-        if (!tenant->live && (tenant->memory == NULL || registry.config.drain(tenant->slot)))
-            return tenant;
-    }
+    for (uint32_t i = 0; i < registry.tenants_made; i++)
+        if (is_free(&registry.tenants[i]))
+            return &registry.tenants[i];
     if (registry.tenants_made == SLOTS_MAX)
         return NULL;
     struct slot *slot = calloc(1, sizeof *slot);
@@ -153,8 +157,8 @@ static int start_timer(struct tenant *tenant, uint64_t scan_began) {
     if (used < 0)
         return (int)used;
     uint32_t number = (uint32_t)(tenant - registry.tenants);
-    uint32_t generation = atomic_read(enter_generation, &slot->generation);
-    int timer = timers_open(slot->tid, tick_value(number, generation));
+    uint32_t lease = atomic_read(enter_lease, &slot->lease);
+    int timer = timers_open(slot->tid, tick_value(number, lease));
     if (timer < 0)
         return timer;
     tenant->timer = timer;
@@ -163,13 +167,17 @@ static int start_timer(struct tenant *tenant, uint64_t scan_began) {
     return timers_run(timer, first, registry.config.interval);
 }
 
-/* From here on a signal of the slot's former timers is not taken for one of its next. */
+static void wait_until_left(const struct slot *slot) {
+    while (atomic_read(quiesce_check, &slot->inside) != 0)
+        sched_yield();
+}
+
+/* Ends the slot's lease: a signal of its timer is not taken for one of its next tenant's any more. */
 static void close_slot(struct tenant *tenant) {
     timers_close(tenant->timer);
     tenant->timer = NO_TIMER;
-    atomic_add(slot_retire, &tenant->slot->generation, 1);
-    while (atomic_read(quiesce_check, &tenant->slot->inside) != 0)
-        sched_yield();
+    atomic_add(slot_retire, &tenant->slot->lease, 1);
+    wait_until_left(tenant->slot);
 }
 
 static void retire(struct tenant *tenant) {
@@ -191,8 +199,8 @@ static int admit(const struct reader *reader, uintptr_t state, int32_t tid, uint
     stack_find(reader, tid, thread_id, &slot->stack_low, &slot->stack_high);
     atomic_write(state_update, &slot->thread_state, state);
     /* A timer's signals come after the timer was made, as the kernel has it. So that the language has it too, the
-     * generation that they will be compared with is stored again. */
-    atomic_write(slot_let, &slot->generation, atomic_read(enter_generation, &slot->generation));
+     * lease that they will be compared with is stored again. */
+    atomic_write(slot_let, &slot->lease, atomic_read(enter_lease, &slot->lease));
     bool observed = registry.config.interval == 0;
     int error = observed ? 0 : start_timer(tenant, scan_began);
     if (error != 0) {
@@ -330,9 +338,12 @@ void threads_disarm(void) {
 void threads_end(void) {
     for (uint32_t i = 0; i < registry.tenants_made; i++) {
         struct tenant *tenant = &registry.tenants[i];
+        if (!tenant->live) {
+            wait_until_left(tenant->slot); /* for a late tick's handler */
+            continue;
+        }
         close_slot(tenant);
-        if (tenant->live)
-            read_kernel_name(&registry.names[tenant->slot->thread]);
+        read_kernel_name(&registry.names[tenant->slot->thread]);
         tenant->live = false;
     }
 }
@@ -361,9 +372,10 @@ void threads_release(void) {
 void threads_forget(void) {
     for (uint32_t i = 0; i < registry.tenants_made; i++) {
         struct tenant *tenant = &registry.tenants[i];
+        if (tenant->live) /* the session that let it is not the child's */
+            atomic_add(slot_retire, &tenant->slot->lease, 1);
         tenant->timer = NO_TIMER;
         tenant->live = false;
-        atomic_add(slot_retire, &tenant->slot->generation, 1);
         atomic_write(fork_reset, &tenant->slot->inside, 0);
         memset(&tenant->slot->counters, 0, sizeof(struct counters));
     }

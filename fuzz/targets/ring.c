@@ -29,7 +29,7 @@ enum special { FINISH_TICK, FINISH_POP, AFTER_THE_SESSION, OF_A_FORMER_TENANT, O
 #define CAPACITY_MOST 64
 #define DEPTH_MOST 12
 #define RECORD_MOST (5 + 2 * DEPTH_MOST)
-#define GENERATION 5
+#define LEASE 5
 #define GUARD UINT64_C(0xa5a55a5adeadbeef)
 
 static struct {
@@ -238,20 +238,20 @@ static void do_special(unsigned number) {
         break;
     case AFTER_THE_SESSION:
         sampler.active = false;
-        stray(tick_value(0, GENERATION), SPPROF_BUSY);
+        stray(tick_value(0, LEASE), SPPROF_BUSY);
         sampler.active = true;
         break;
     case OF_A_FORMER_TENANT:
-        stray(tick_value(0, GENERATION - 1), SPPROF_NO_THREAD_STATE);
+        stray(tick_value(0, LEASE - 1), SPPROF_NO_THREAD_STATE);
         break;
     case OF_NO_SLOT:
-        stray(tick_value(1 + number, GENERATION), SPPROF_NO_THREAD_STATE);
+        stray(tick_value(1 + number, LEASE), SPPROF_NO_THREAD_STATE);
         break;
     default: /* the slot's one producer takes it, so no other tick is under way */
         finish(PRODUCER);
         model.begun++;
         model.runs++;
-        deliver(tick_value(0, GENERATION));
+        deliver(tick_value(0, LEASE));
         model.ended[SPPROF_NO_THREAD_STATE]++;
         fuzz_reach(SPPROF_NO_THREAD_STATE);
         break;
@@ -264,7 +264,7 @@ void fuzz_set_up(void) {
     tick_cookie = 0x5eed;
     slot.thread = 3;
     slot.tid = 4711;
-    slot.generation = GENERATION;
+    slot.lease = LEASE;
     slot.scratch = &scratch.record;
     sampler.active = true;
     sampler.max_depth = DEPTH_MOST;

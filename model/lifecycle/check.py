@@ -28,7 +28,7 @@ MODEL = HERE / "lifecycle.pml"
 MODELS = {"threads": ((), ("handler", "threads", "watch")), "fork": (("FORK",), ("child",))}
 MUTANTS = {
     **{name: (name,) for name in (
-        "NO_CHECK", "NO_GENERATION", "NO_WAIT", "CHECK_BEFORE_RAISE", "FREE_BEFORE_QUIESCE", "NO_RETIRE", "NEVER_LEAVE",
+        "NO_CHECK", "NO_LEASE", "NO_WAIT", "CHECK_BEFORE_RAISE", "FREE_BEFORE_QUIESCE", "NO_RETIRE", "NEVER_LEAVE",
     )},
     "NO_FORK_RESET": ("FORK", "NO_FORK_RESET"),
 }  # fmt: skip

@@ -8,12 +8,12 @@
  * that the signal was sent for; a stop that has returned leaves nobody inside; every tick that was delivered has one
  * outcome; nothing waits for ever. A mutant takes one of the means away and must be refuted:
  *
- *   NO_CHECK             enter() does not look at `active` and the generation
- *   NO_GENERATION        enter() does not look at the generation alone
+ *   NO_CHECK             enter() does not look at `active` and the lease
+ *   NO_LEASE        enter() does not look at the lease alone
  *   NO_WAIT              close_slot() does not wait until nobody is inside
  *   CHECK_BEFORE_RAISE   enter() looks first and raises `inside` afterwards
  *   FREE_BEFORE_QUIESCE  stop_locked() gives the memory back before quiesce()
- *   NO_RETIRE            a slot keeps its generation when its thread ends
+ *   NO_RETIRE            a slot keeps its lease when its thread ends
  *   NO_FORK_RESET        the child keeps the parent's `active` and its slots
  *   NEVER_LEAVE          a handler does not lower `inside`
  */
@@ -22,7 +22,7 @@
 #define PENDING 2  /* signals that can be waiting for the thread at once */
 
 bool is_active;     /* sampler.active */
-byte generation;    /* slot.generation */
+byte lease;    /* slot.lease */
 byte inside;        /* slot.inside */
 bool memory;        /* tenant.memory: ring and scratch are mapped */
 byte owner;         /* the thread that the slot's memory is furnished for; 0: none */
@@ -40,7 +40,7 @@ bool stopping;      /* session.stopping */
 bool watching;      /* the session's thread runs */
 bool stopped;       /* a stop has returned and no start has begun since */
 bool over;          /* the program's own steps are done */
-chan queued = [PENDING] of { byte, byte }; /* signals that wait: generation in their value, and whose they are */
+chan queued = [PENDING] of { byte, byte }; /* signals that wait: lease in their value, and whose they are */
 
 inline lock_work() { atomic { !work -> work = true } }
 inline unlock_work() { work = false }
@@ -53,10 +53,10 @@ inline admit(who) { /* admit(): furnish, then start_timer */
     timer = true
 }
 
-inline close_slot() { /* close_slot(): timers_close, the generation, and the wait */
+inline close_slot() { /* close_slot(): timers_close, the lease, and the wait */
     timer = false;
 #ifndef NO_RETIRE
-    generation = generation + 1;
+    lease = lease + 1;
 #endif
 #ifndef NO_WAIT
     inside == 0
@@ -84,7 +84,7 @@ end: /* a handler that waits for a signal may wait for ever */
     :: atomic { queued ? mine, whose -> delivered = delivered + 1 };
 #ifdef CHECK_BEFORE_RAISE
        go = is_active;
-       go = go && generation == mine;
+       go = go && lease == mine;
        inside = inside + 1;
 #else
        inside = inside + 1; /* enter(): enter_raise */
@@ -92,8 +92,8 @@ end: /* a handler that waits for a signal may wait for ever */
        go = true;
 #else
        go = is_active; /* enter(): enter_check */
-#ifndef NO_GENERATION
-       go = go && generation == mine; /* enter(): enter_generation */
+#ifndef NO_LEASE
+       go = go && lease == mine; /* enter(): enter_lease */
 #endif
 #endif
 #endif
@@ -117,12 +117,12 @@ end: /* a handler that waits for a signal may wait for ever */
     od
 }
 
-/* --- the kernel: the timer's signal is queued for the thread, with the generation the timer was made for --- */
+/* --- the kernel: the timer's signal is queued for the thread, with the lease the timer was made for --- */
 
 proctype kernel() {
 end:
     do
-    :: atomic { timer && sent < TICKS && nfull(queued) -> sent = sent + 1; queued ! generation, owner }
+    :: atomic { timer && sent < TICKS && nfull(queued) -> sent = sent + 1; queued ! lease, owner }
     :: over && !timer -> break
     od
 }
@@ -209,7 +209,7 @@ inline fork_child() {
     unlock_work();
 #ifndef NO_FORK_RESET
     is_active = false;
-    generation = generation + 1;
+    lease = lease + 1;
     inside = 0;
     threads_release()
 #else

@@ -17,10 +17,10 @@
 /* Between rounds, nanoseconds: time for the handlers to run, and for what they interrupt. */
 #define PAUSE 3000
 
-/* What is known of a slot's tenancy. A slot whose generation has moved on is nobody's until it has a new thread number:
+/* What is known of a slot's tenancy. A slot whose lease has moved on is nobody's until it has a new thread number:
  * ticks sent then would be charged to a thread that they did not interrupt, which the kernel's never are. */
 struct tenancy {
-    uint32_t generation;
+    uint32_t lease;
     uint64_t thread;
     bool live;
 };
@@ -33,25 +33,25 @@ static struct {
     _Atomic bool stopping;
 } storm;
 
-static void forge(uint32_t number, uint32_t generation, int32_t tid) {
+static void forge(uint32_t number, uint32_t lease, int32_t tid) {
     siginfo_t info;
     memset(&info, 0, sizeof info);
     info.si_signo = SIGPROF;
     info.si_code = SI_TIMER;
-    info.si_value.sival_ptr = (void *)tick_value(number, generation); // NOLINT: an integer on purpose
+    info.si_value.sival_ptr = (void *)tick_value(number, lease); // NOLINT: an integer on purpose
     if (syscall(SYS_rt_tgsigqueueinfo, getpid(), tid, SIGPROF, &info) == 0)
         storm.sent++;
 }
 
 /* Whether the slot has the tenant that it had a round ago. A new one is believed from the next round on. */
-static bool is_live(struct tenancy *tenancy, const struct slot *slot, uint32_t generation) {
-    bool same = tenancy->generation == generation;
+static bool is_live(struct tenancy *tenancy, const struct slot *slot, uint32_t lease) {
+    bool same = tenancy->lease == lease;
     bool fresh = tenancy->thread != slot->thread + 1;
     if (!same)
         tenancy->live = false;
     if (fresh)
         tenancy->live = true;
-    tenancy->generation = generation;
+    tenancy->lease = lease;
     tenancy->thread = slot->thread + 1;
     return same && !fresh && tenancy->live;
 }
@@ -61,10 +61,10 @@ static void send_round(uint64_t round) {
         struct slot *slot = atomic_read(slot_find, &sampler.slots[number]);
         if (slot == NULL)
             return;
-        uint32_t generation = atomic_read(enter_generation, &slot->generation);
-        if (is_live(&storm.tenancies[number], slot, generation) &&
+        uint32_t lease = atomic_read(enter_lease, &slot->lease);
+        if (is_live(&storm.tenancies[number], slot, lease) &&
             (slot->tid != storm.idle_tid || round % ROUNDS_BETWEEN_IDLE == 0))
-            forge(number, generation, slot->tid);
+            forge(number, lease, slot->tid);
     }
 }
 

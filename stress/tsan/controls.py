@@ -44,11 +44,10 @@ CONTROLS = (
             (
                 "handler.c",
                 """    atomic_add(enter_raise, &slot->inside, 1);
-    return atomic_read(enter_check, &sampler.active) &&
-           (atomic_read(enter_generation, &slot->generation) & 0xffff) == generation;
+    return atomic_read(enter_check, &sampler.active) && atomic_read(enter_lease, &slot->lease) == lease;
 """,
                 """    bool current = atomic_load_explicit(&sampler.active, memory_order_acquire) &&
-                   (atomic_load_explicit(&slot->generation, memory_order_acquire) & 0xffff) == generation;
+                   atomic_load_explicit(&slot->lease, memory_order_acquire) == lease;
     static _Atomic unsigned entries;
     if (atomic_fetch_add_explicit(&entries, 1, memory_order_relaxed) % 64 == 0)
         for (volatile int i = 0; i < 1000000; i++) /* for as long as a store may wait in its buffer */

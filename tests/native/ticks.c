@@ -79,6 +79,9 @@ __attribute__((visibility("hidden"))) int clock_gettime(clockid_t clock, struct 
 #define STACK_POINTER(context) ((context)->uc_mcontext.sp)
 #endif
 
+/* What the core's timers carry. */
+uint64_t tick_value_of(uint32_t slot, uint32_t lease) { return tick_value(slot, lease); }
+
 #define MARK 1234
 
 /* What stands in the kernel for the signal, which is ours, called as by a neighbour in front of us. */
