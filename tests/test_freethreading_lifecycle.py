@@ -49,6 +49,13 @@ def test_threads_are_born_and_die_within_a_session(freethreaded):
     assert found["timers"] == 0
 
 
+def test_each_thread_that_gets_no_timer_is_counted_once(freethreaded):
+    """Of forty, twenty end before the others begin, and those get theirs later."""
+    found = freethreaded.run("refused").json
+    assert (found["first"], found["both"], found["refused"]) == (20, 40, 40)
+    assert found["threads"] == 21, "those that had to wait were not sampled later"
+
+
 def test_full_rings_lose_samples_and_count_them(freethreaded):
     support.ninja("library")
     outcome = freethreaded.run("ring_full", env={"SPPROF_LIBRARY": support.BUILD / "libspprof.so"})

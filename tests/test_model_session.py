@@ -651,6 +651,44 @@ def test_a_slot_is_not_let_again_after_its_last_lease(harness, former_owner):
     world.close()
 
 
+@contextlib.contextmanager
+def no_more_timers():
+    soft, hard = resource.getrlimit(resource.RLIMIT_SIGPENDING)
+    resource.setrlimit(resource.RLIMIT_SIGPENDING, (0, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_SIGPENDING, (soft, hard))
+
+
+def test_threads_that_get_no_timer_are_counted_once_and_spend_no_lease(harness, former_owner):
+    """Two that end without one, and two that get one at a later look."""
+    world = World(harness)
+    caller = world.birth()
+    assert world.start(session.Config(INTERVAL), caller) == session.OK
+    with no_more_timers():
+        ended = [world.birth()]
+        wait_until(lambda: world.stats().threads_refused >= 1)
+        ended.append(world.birth())
+        wait_until(lambda: world.stats().threads_refused >= 2)
+        assert world.stats().threads_refused == 2, "the first was counted again at a later look"
+        leases = world.leases()
+        for thread in ended:
+            world.unlink(thread)
+        later = [world.birth(), world.birth()]
+        wait_until(lambda: world.stats().threads_refused >= 4)
+        assert world.leases() == leases, "a refusal has spent a lease"
+    wait_until(lambda: world.stats().threads == 3)
+    assert world.stats().threads_refused == 4
+    assert world.stop() == session.OK
+    assert world.start(session.Config(INTERVAL), caller) == session.OK
+    assert (world.stats().threads, world.stats().threads_refused) == (3, 0), "another session's are counted on"
+    assert world.stop() == session.OK
+    for thread in [caller, *ended, *later]:
+        thread.worker.end()
+    world.close()
+
+
 def test_a_second_start_is_refused(harness, former_owner):
     world = World(harness)
     thread = world.birth()

@@ -694,4 +694,4 @@ def test_summary_rounds_neither_to_all_nor_to_none():
 def test_summary_tells_of_threads_that_were_not_sampled():
     profile = make_profile()
     profile.stats["threads_refused"] = 2
-    assert "2 threads could not be sampled" in "\n".join(report.lines(profile))
+    assert "2 threads could not be sampled when first found" in "\n".join(report.lines(profile))

@@ -140,9 +140,12 @@ struct spprof_stats {
     uint64_t samples;                   /* records made: ticks captured, with overruns folded into their weight */
     uint64_t handler_runs;              /* signals of ours that were taken for a thread of the session */
     uint64_t threads;                   /* threads sampled since the start */
-    uint64_t threads_refused;           /* threads that could not be given a timer or a slot */
-    uint64_t unguarded_ticks;           /* ticks that read through process_vm_readv: our fault handler was displaced */
-    uint64_t duration;                  /* nanoseconds from start to stop, or to now */
+    /* Threads that could not be given a timer or a slot when they were met, each counted once: those
+     * that got them at a later look and those that ended before one as well. Of more than 16,384 at
+     * once, that many. */
+    uint64_t threads_refused;
+    uint64_t unguarded_ticks; /* ticks that read through process_vm_readv: our fault handler was displaced */
+    uint64_t duration;        /* nanoseconds from start to stop, or to now */
 };
 
 /* The active session's counters, or the last one's after it was stopped; zeros before the first. Consistent:

@@ -12,6 +12,7 @@
 
 #include "atomics.h"
 #include "clock.h"
+#include "refused.h"
 #include "stack.h"
 #include "timers.h"
 
@@ -41,7 +42,7 @@ static struct {
     uint64_t names_room;
     uint64_t last_scan;          /* CLOCK_MONOTONIC, when the last sound reading began; 0: there was none */
     _Atomic uint64_t discovered; /* threads that got a slot: the scanner writes, threads_count reads */
-    _Atomic uint64_t refused;    /* the most threads that one reading could give no timer or slot */
+    _Atomic uint64_t refused;    /* threads that could get none: the scanner writes, threads_count reads */
 } registry;
 
 #define BY_TID_SIZE (2 * SLOTS_MAX)
@@ -105,18 +106,21 @@ static void read_kernel_name(struct thread_name *name) {
     name->name[length] = '\0';
 }
 
-static bool remember_name(uint64_t thread, int32_t tid) {
-    if (thread == registry.names_room) {
-        uint64_t room = registry.names_room ? 2 * registry.names_room : 64;
-        struct thread_name *names = realloc(registry.names, room * sizeof *names);
-        if (names == NULL)
-            return false;
-        registry.names = names;
-        registry.names_room = room;
-    }
+static bool make_room_for_name(uint64_t thread) {
+    if (thread < registry.names_room)
+        return true;
+    uint64_t room = registry.names_room ? 2 * registry.names_room : 64;
+    struct thread_name *names = realloc(registry.names, room * sizeof *names);
+    if (names == NULL)
+        return false;
+    registry.names = names;
+    registry.names_room = room;
+    return true;
+}
+
+static void remember_name(uint64_t thread, int32_t tid) {
     registry.names[thread] = (struct thread_name){.tid = tid};
     read_kernel_name(&registry.names[thread]);
-    return true;
 }
 
 bool threads_name(uint64_t thread, int32_t *tid, char name[16]) {
@@ -189,7 +193,7 @@ static void retire(struct tenant *tenant) {
 static int admit(const struct reader *reader, uintptr_t state, int32_t tid, uintptr_t thread_id, uint64_t scan_began) {
     struct tenant *tenant = free_tenant();
     uint64_t thread = atomic_read(counter_own, &registry.discovered);
-    if (tenant == NULL || !furnish(tenant) || !remember_name(thread, tid))
+    if (tenant == NULL || !furnish(tenant) || !make_room_for_name(thread))
         return -ENOMEM;
     struct slot *slot = tenant->slot;
     slot->thread = thread;
@@ -204,9 +208,11 @@ static int admit(const struct reader *reader, uintptr_t state, int32_t tid, uint
     bool observed = registry.config.interval == 0;
     int error = observed ? 0 : start_timer(tenant, scan_began);
     if (error != 0) {
-        close_slot(tenant);
+        if (tenant->timer != NO_TIMER) /* else no signal has the lease: it is the next tenant's */
+            close_slot(tenant);
         return error;
     }
+    remember_name(thread, tid);
     tenant->live = tenant->seen = true;
     *tid_entry(tid) = (uint16_t)(tenant - registry.tenants + 1);
     atomic_write(counter_outcome, &registry.discovered, thread + 1);
@@ -245,6 +251,11 @@ static bool read_state(const struct reader *reader, uintptr_t state, struct stat
            fields->interpreter == registry.config.interpreter;
 }
 
+static void count_refused(int32_t tid, uintptr_t thread_id) {
+    if (refused_add(tid, thread_id))
+        atomic_write(counter_outcome, &registry.refused, atomic_read(counter_own, &registry.refused) + 1);
+}
+
 /* A thread state of the list: known, or admitted now. The list has the newest first, so where a thread has several the
  * newest counts. A known thread id with another pthread_t is a new thread that the kernel gave the number of a dead one. */
 static int meet(const struct reader *reader, uintptr_t state, const struct state_fields *fields, uint64_t scan_began) {
@@ -281,7 +292,7 @@ int threads_admit(uintptr_t state, struct reader reader) {
 }
 
 /* Reads the list once; false where it changed so that the reading is not sound. */
-static bool read_list(const struct reader *reader, uint64_t began, uint64_t *refused) {
+static bool read_list(const struct reader *reader, uint64_t began) {
     uint64_t state;
     uintptr_t head = registry.config.interpreter + sampler.layout.interpreter.threads_head;
     if (!load_link(reader, head, &state))
@@ -292,7 +303,7 @@ static bool read_list(const struct reader *reader, uint64_t began, uint64_t *ref
             return false;
         int error = meet(reader, state, &fields, began);
         if (error != 0 && error != -ESRCH && error != -EINVAL) /* these two: the thread has ended meanwhile */
-            ++*refused;
+            count_refused((int32_t)fields.tid, fields.thread_id);
         state = fields.next;
     }
     return true;
@@ -301,16 +312,15 @@ static bool read_list(const struct reader *reader, uint64_t began, uint64_t *ref
 bool threads_scan(struct reader reader) {
     if (!index_tenants())
         return false;
-    uint64_t began = clock_now(), refused = 0;
+    uint64_t began = clock_now();
     load_looking = true;
-    bool sound = read_list(&reader, began, &refused);
+    bool sound = read_list(&reader, began);
     load_looking = false;
     if (sound) {
         retire_unseen();
         registry.last_scan = began;
     }
-    if (refused > atomic_read(counter_own, &registry.refused))
-        atomic_write(counter_outcome, &registry.refused, refused);
+    refused_reading_over(sound);
     return sound;
 }
 
@@ -321,6 +331,7 @@ void threads_begin(const struct threads_config *config) {
     registry.last_scan = 0;
     atomic_write(counter_outcome, &registry.discovered, 0);
     atomic_write(counter_outcome, &registry.refused, 0);
+    refused_forget();
     for (uint32_t i = 0; i < registry.tenants_made; i++)
         memset(&registry.tenants[i].slot->counters, 0, sizeof(struct counters));
     for (int i = 0; i < SPPROF_REASONS; i++) /* a late tick of the last session may be adding to them */
@@ -381,6 +392,7 @@ void threads_forget(void) {
     }
     atomic_write(counter_outcome, &registry.discovered, 0);
     atomic_write(counter_outcome, &registry.refused, 0);
+    refused_forget();
     threads_release();
 }
 

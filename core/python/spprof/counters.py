@@ -28,7 +28,7 @@ class Stats(TypedDict):
     threads: int
     """Threads sampled since the start."""
     threads_refused: int
-    """Threads that could not be sampled at all."""
+    """Threads that got no timer or no memory when they were found; some may have been sampled later."""
     unguarded_ticks: int
     """Ticks read the slow way, because another fault handler had displaced the profiler's."""
 
