@@ -30,26 +30,42 @@ void counters_missed(struct counters *counters, uint32_t weight) {
     add_to_tick(&counters->by_reason[SPPROF_NO_THREAD_STATE], weight);
 }
 
+/* A tick lasts microseconds; so many tries last some ten, and one that is being taken on another processor has mostly
+ * ended then. */
+#ifndef SNAPSHOT_TRIES /* a proof and a fuzz target take a few */
+#define SNAPSHOT_TRIES 1000
+#endif
+
+struct reading {
+    uint64_t outcome[SPPROF_REASONS], sum; /* of the outcomes */
+    uint64_t ticks, samples, runs, unguarded;
+};
+
 /* Outcomes are read before ticks and a tick is counted before its outcome, so what is read of the outcomes can never
  * exceed the ticks, and where the two are equal no tick began or ended meanwhile: everything read belongs together. */
-void counters_snapshot(const struct counters *counters, struct spprof_stats *stats) {
-    uint64_t outcome[SPPROF_REASONS];
-    uint64_t sum, ticks, samples, runs, unguarded;
-    do {
-        sum = 0;
-        for (int i = 0; i < SPPROF_REASONS; i++)
-            sum += outcome[i] = atomic_read(counter_snapshot, &counters->by_reason[i]);
-        samples = atomic_read(counter_snapshot, &counters->samples);
-        runs = atomic_read(counter_snapshot, &counters->handler_runs);
-        unguarded = atomic_read(counter_snapshot, &counters->unguarded_ticks);
-        ticks = atomic_read(counter_snapshot, &counters->ticks);
-    } while (sum != ticks);
+static void read_once(const struct counters *counters, struct reading *reading) {
+    reading->sum = 0;
     for (int i = 0; i < SPPROF_REASONS; i++)
-        stats->by_reason[i] += outcome[i];
-    stats->ticks += ticks;
-    stats->samples += samples;
-    stats->handler_runs += runs;
-    stats->unguarded_ticks += unguarded;
+        reading->sum += reading->outcome[i] = atomic_read(counter_snapshot, &counters->by_reason[i]);
+    reading->samples = atomic_read(counter_snapshot, &counters->samples);
+    reading->runs = atomic_read(counter_snapshot, &counters->handler_runs);
+    reading->unguarded = atomic_read(counter_snapshot, &counters->unguarded_ticks);
+    reading->ticks = atomic_read(counter_snapshot, &counters->ticks);
+}
+
+void counters_snapshot(const struct counters *counters, struct spprof_stats *stats) {
+    struct reading reading;
+    int tries = 0;
+    do
+        read_once(counters, &reading);
+    while (reading.sum != reading.ticks && ++tries < SNAPSHOT_TRIES);
+    for (int i = 0; i < SPPROF_REASONS; i++)
+        stats->by_reason[i] += reading.outcome[i];
+    stats->ticks += reading.sum;
+    stats->ticks_in_progress += reading.ticks - reading.sum;
+    stats->samples += reading.samples;
+    stats->handler_runs += reading.runs;
+    stats->unguarded_ticks += reading.unguarded;
 }
 
 void counters_stray(struct stray_counters *counters, uint32_t weight, enum spprof_reason outcome) {

@@ -156,6 +156,7 @@ class Stats(ctypes.Structure):
         ("threads_refused", c_uint64),
         ("unguarded_ticks", c_uint64),
         ("duration", c_uint64),
+        ("ticks_in_progress", c_uint64),
     ]
 
     @property

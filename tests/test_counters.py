@@ -1,10 +1,11 @@
-"""Counters: ticks == sum of by_reason in every snapshot, a tick that is being taken or not."""
+"""Counters: ticks == sum of by_reason in every snapshot, whether a tick is being taken, or stands still."""
 
 import ctypes
 import threading
 import time
 
 import pytest
+import synthetic
 from hypothesis import given
 from hypothesis import strategies as st
 from synthetic import REASONS, Counters, Stats, StrayCounters
@@ -62,17 +63,83 @@ def test_snapshots_add_up(library):
     assert (stats.threads, stats.threads_refused, stats.duration) == (7, 2, 9)
 
 
-def test_snapshot_waits_for_the_tick_that_is_being_taken(library):
-    counters, stats = Counters(), Stats()
-    library.counters_begin(ctypes.byref(counters), 5)
-    reader = threading.Thread(target=snapshot, args=(library, counters, stats))
+def snapshot_in_time(library, counters):
+    """A snapshot by a thread that is not waited for where it does not return."""
+    stats = Stats()
+    reader = threading.Thread(target=snapshot, args=(library, counters, stats), daemon=True)
     reader.start()
-    reader.join(0.1)
-    assert reader.is_alive() and stats.ticks == 0
-    library.counters_end(ctypes.byref(counters), 5, REASONS.index("torn"))
     reader.join(20)
-    assert not reader.is_alive()
-    assert (stats.ticks, stats.outcomes, stats.handler_runs) == (5, {"torn": 5}, 1)
+    assert not reader.is_alive(), "it waits for a tick whose thread does not run"
+    return stats
+
+
+@pytest.mark.parametrize("unguarded", [False, True])
+def test_snapshot_leaves_out_a_tick_that_stands_still(library, unguarded):
+    """Its thread may have been stopped, or run at a lower priority than the one that reads."""
+    counters = Counters()
+    tick(library, counters, 2, REASONS.index("captured"))
+    library.counters_begin(ctypes.byref(counters), 5)
+    if unguarded:
+        library.counters_unguarded(ctypes.byref(counters), 5)
+    stats = snapshot_in_time(library, counters)
+    assert (stats.ticks, stats.ticks_in_progress, stats.outcomes) == (2, 5, {"captured": 2})
+    library.counters_end(ctypes.byref(counters), 5, REASONS.index("torn"))
+    stats = snapshot_in_time(library, counters)
+    assert (stats.ticks, stats.ticks_in_progress) == (7, 0)
+    assert (stats.outcomes, stats.handler_runs) == ({"captured": 2, "torn": 5}, 2)
+
+
+def test_ticks_in_progress_add_up(library):
+    first, second, stats = Counters(), Counters(), Stats()
+    library.counters_begin(ctypes.byref(first), 3)
+    library.counters_begin(ctypes.byref(second), 4)
+    snapshot(library, first, stats)
+    snapshot(library, second, stats)
+    assert (stats.ticks, stats.ticks_in_progress) == (0, 7)
+
+
+END, BEGIN, BEGIN_AND_END = range(3)  # what the writer does, with a tick that is torn and stands for 5
+ACCESSES = range(1, 4 * (len(REASONS) + 4))  # of more than three tries
+
+
+@pytest.fixture(scope="module")
+def beside(tmp_path_factory):
+    """A snapshot at whose n-th access the writer goes on."""
+    library = ctypes.CDLL(str(synthetic.build(tmp_path_factory.mktemp("native"), "snapshots.c", "-shared")))
+
+    def snapshot(counters, at, step):
+        stats = Stats()
+        library.snapshot_beside(ctypes.byref(counters), ctypes.byref(stats), at, step)
+        assert stats.ticks == sum(stats.by_reason)
+        return stats
+
+    return snapshot
+
+
+@pytest.mark.parametrize("at", ACCESSES)
+def test_snapshot_tries_again_until_the_tick_has_ended(library, beside, at):
+    """So that a tick is left out only where it takes long: a thousand tries."""
+    counters = Counters()
+    tick(library, counters, 2, 0)
+    library.counters_begin(ctypes.byref(counters), 5)
+    stats = beside(counters, at, END)
+    assert (stats.ticks_in_progress, stats.outcomes) == (0, {"captured": 2, "torn": 5})
+
+
+@pytest.mark.parametrize("at", ACCESSES)
+@pytest.mark.parametrize("step", [BEGIN, BEGIN_AND_END])
+def test_snapshot_of_before_or_after_a_tick_that_comes_meanwhile(library, beside, at, step):
+    """One that begins too late for the first try is not there; one that begins in it is left out, or whole."""
+    counters = Counters()
+    tick(library, counters, 2, 0)
+    stats = beside(counters, at, step)
+    late = at > len(REASONS) + 4
+    if step == BEGIN:
+        assert (stats.ticks_in_progress, stats.outcomes) == (0 if late else 5, {"captured": 2})
+    else:
+        torn = {} if late else {"torn": 5}
+        assert (stats.ticks_in_progress, stats.outcomes) == (0, {"captured": 2, **torn})
+    assert stats.samples == 1
 
 
 def test_snapshots_beside_a_writer(library):

@@ -72,6 +72,7 @@ def native_stats(captured=0, samples=0, **dropped):
         "threads": 1,
         "threads_refused": 0,
         "unguarded_ticks": 0,
+        "ticks_in_progress": 0,
         "duration_ns": 1_500_000_000,
     }
 
@@ -689,6 +690,13 @@ def test_summary_without_losses_or_ticks():
 def test_summary_rounds_neither_to_all_nor_to_none():
     summary = "\n".join(report.lines(make_profile(samples=[(0, 0, 2, 1_000_000, 0)], busy=1)))
     assert "(99.99 %); lost: busy 1 (0.01 %)" in summary
+
+
+def test_summary_tells_of_ticks_that_did_not_end():
+    profile = make_profile()
+    assert "come to an end" not in "\n".join(report.lines(profile))
+    profile.stats["ticks_in_progress"] = 1
+    assert "1 tick had not come to an end and could not be counted" in "\n".join(report.lines(profile))
 
 
 def test_summary_tells_of_threads_that_were_not_sampled():

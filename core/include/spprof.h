@@ -146,6 +146,9 @@ struct spprof_stats {
     uint64_t threads_refused;
     uint64_t unguarded_ticks; /* ticks that read through process_vm_readv: our fault handler was displaced */
     uint64_t duration;        /* nanoseconds from start to stop, or to now */
+    /* Ticks that had begun and not come to an outcome when this was read, and so are not among `ticks`:
+     * of a thread that was stopped in the midst of one, or has a lower priority than the caller. */
+    uint64_t ticks_in_progress;
 };
 
 /* The active session's counters, or the last one's after it was stopped; zeros before the first. Consistent:

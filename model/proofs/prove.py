@@ -74,9 +74,8 @@ PROOFS = (
     Proof("walk_confirm", "walk_proof.c", 3, walk("0x030e", "-DCONFIRM", "-DLOOKS=3"), False),
     Proof("ring_push", "ring_proof.c", 3, ("-DPUSH", "--unwind", "6")),
     Proof("ring_pop", "ring_proof.c", 4, ("--unwind", "6")),
-    Proof("counters_law", "counters_proof.c", 2, ("-DSEQUENCE", "--unwind", "17"), False),
-    Proof("counters_beside", "counters_proof.c", 3,
-          ("--unwind", "17", "--unwindset", "counters_snapshot.1:2", "--no-standard-checks")),
+    Proof("counters_law", "counters_proof.c", 2, ("-DSEQUENCE", "-DSNAPSHOT_TRIES=2", "--unwind", "17"), False),
+    Proof("counters_beside", "counters_proof.c", 4, ("-DSNAPSHOT_TRIES=1", "--unwind", "17", "--no-standard-checks")),
     *layouts(),
 )  # fmt: skip
 
@@ -104,8 +103,9 @@ VARIANTS = (
     Variant("length_kept", "ring_pop", "core/ring.c", "tail + 1 + count)", "tail + count)"),
     Variant("past_the_room", "ring_pop", "core/ring.c", "count < room ? (uint32_t)count : room", "(uint32_t)count"),
     Variant("outcome_lost", "counters_law", "core/counters.c",
-            "stats->by_reason[i] += outcome[i]", "stats->by_reason[i] = 0", False),
-    Variant("no_retry", "counters_beside", "core/counters.c", "while (sum != ticks)", "while (false)"),
+            "stats->by_reason[i] += reading.outcome[i]", "stats->by_reason[i] = 0", False),
+    Variant("in_progress_counted", "counters_beside", "core/counters.c",
+            "stats->ticks += reading.sum", "stats->ticks += reading.ticks"),
     Variant("offset_unchecked", "layout_3.13", "core/layout.c", "size - offset < width", "false", False),
     Variant("any_version", "layout_other", "core/layout.c", "(hexversion >> 4 & 0xf) < 0xc", "false"),
 )  # fmt: skip

@@ -48,6 +48,7 @@ class Stats(ctypes.Structure):
         ("threads_refused", ctypes.c_uint64),
         ("unguarded_ticks", ctypes.c_uint64),
         ("duration", ctypes.c_uint64),
+        ("ticks_in_progress", ctypes.c_uint64),
     ]
 
 

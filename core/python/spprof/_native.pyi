@@ -21,6 +21,7 @@ class NativeStats(TypedDict):
     threads: int
     threads_refused: int
     unguarded_ticks: int
+    ticks_in_progress: int
     duration_ns: int
 
 class NativeProfile(TypedDict):

@@ -31,6 +31,8 @@ class Stats(TypedDict):
     """Threads that got no timer or no memory when they were found; some may have been sampled later."""
     unguarded_ticks: int
     """Ticks read the slow way, because another fault handler had displaced the profiler's."""
+    ticks_in_progress: int
+    """Ticks that had begun when this was read and had no outcome yet. They are not among `ticks`."""
 
 
 def zero_counters() -> NativeStats:
@@ -44,6 +46,7 @@ def zero_counters() -> NativeStats:
         "threads": 0,
         "threads_refused": 0,
         "unguarded_ticks": 0,
+        "ticks_in_progress": 0,
         "duration_ns": 0,
     }
 
@@ -62,4 +65,5 @@ def public_stats(native: NativeStats, *, mode: str, interval_ms: float) -> Stats
         "threads": native["threads"],
         "threads_refused": native["threads_refused"],
         "unguarded_ticks": native["unguarded_ticks"],
+        "ticks_in_progress": native["ticks_in_progress"],
     }
