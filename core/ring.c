@@ -11,6 +11,13 @@ void ring_init(struct ring *ring, uint64_t *words, uint64_t capacity) {
     atomic_write(ring_own, &ring->tail, 0);
 }
 
+void ring_inherit(struct ring *ring, const struct ring *from) {
+    ring->words = from->words;
+    ring->capacity = from->capacity;
+    atomic_write(ring_own, &ring->tail, atomic_read(ring_own, &from->tail));
+    atomic_write(ring_own, &ring->head, atomic_read(ring_observe, &from->head));
+}
+
 static uint64_t *word_at(const struct ring *ring, uint64_t position) {
     return &ring->words[position & (ring->capacity - 1)];
 }

@@ -25,6 +25,10 @@ struct ring {
 /* An empty ring over `capacity` (a power of two) words. */
 void ring_init(struct ring *ring, uint64_t *words, uint64_t capacity);
 
+/* What is in `from` now, for its consumer to take from here; nobody pushes here, and the consumer does not come back to
+ * `from`. Its producer may go on: it does not write over what it has not seen taken. */
+void ring_inherit(struct ring *ring, const struct ring *from);
+
 /* Appends a record of `count` words. False where there is no room: the ring is then as it was. */
 bool ring_push(struct ring *ring, const uint64_t *record, uint32_t count);
 

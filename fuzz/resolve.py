@@ -162,5 +162,6 @@ def stats(recording):
         "threads_refused": 0,
         "unguarded_ticks": 0,
         "ticks_in_progress": 0,
+        "slots_abandoned": 0,
         "duration_ns": recording.samples[-1].time if recording.samples else 0,
     }

@@ -157,6 +157,7 @@ class Stats(ctypes.Structure):
         ("unguarded_ticks", c_uint64),
         ("duration", c_uint64),
         ("ticks_in_progress", c_uint64),
+        ("slots_abandoned", c_uint64),
     ]
 
     @property

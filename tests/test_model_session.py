@@ -147,8 +147,8 @@ class World:
 
     # --- the core ---
 
-    def start(self, config, caller, sink=None):
-        core = synthetic.Config(
+    def make_config(self, config, caller, sink=None):
+        return synthetic.Config(
             interval=config.interval,
             max_depth=config.max_depth,
             ring_bytes=config.ring_bytes,
@@ -157,6 +157,9 @@ class World:
             thread_state=caller.image.subject.state,
             sink=synthetic.address_of(sink) if config.has_sink else None,
         )
+
+    def start(self, config, caller, sink=None):
+        core = self.make_config(config, caller, sink)
         return ERRORS[self.library.spprof_start(ctypes.byref(core))]
 
     def stop(self):

@@ -73,6 +73,7 @@ def native_stats(captured=0, samples=0, **dropped):
         "threads_refused": 0,
         "unguarded_ticks": 0,
         "ticks_in_progress": 0,
+        "slots_abandoned": 0,
         "duration_ns": 1_500_000_000,
     }
 
@@ -697,6 +698,13 @@ def test_summary_tells_of_ticks_that_did_not_end():
     assert "come to an end" not in "\n".join(report.lines(profile))
     profile.stats["ticks_in_progress"] = 1
     assert "1 tick had not come to an end and could not be counted" in "\n".join(report.lines(profile))
+
+
+def test_summary_tells_of_threads_that_were_given_up():
+    profile = make_profile()
+    assert "given up" not in "\n".join(report.lines(profile))
+    profile.stats["slots_abandoned"] = 1
+    assert "1 thread given up, not having come out of the signal handler" in "\n".join(report.lines(profile))
 
 
 def test_summary_tells_of_threads_that_were_not_sampled():

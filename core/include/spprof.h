@@ -110,7 +110,9 @@ struct spprof_config {
 int spprof_start(const struct spprof_config *config);
 
 /* Stops: when it returns no handler of the session runs, none of its timers exists, and every sample has gone to the
- * sink. With no sink, samples stay for spprof_drain until the next start. The SIGPROF handler stays installed and inert,
+ * sink. A handler that has not returned after a second in all, because its thread was stopped or gets no processor, is
+ * not waited for any longer: what it may still use is never used again or freed (`slots_abandoned`), and the handlers of
+ * SIGSEGV and SIGBUS stay installed for its reads. The sink is waited for as long as it takes. With no sink, samples stay for spprof_drain until the next start. The SIGPROF handler stays installed and inert,
  * for a tick that the kernel still holds for a thread that blocks the signal must not meet the default action, which
  * ends the process; SIGPROF from elsewhere goes to its former owner. Error: -ESRCH no session is active. */
 int spprof_stop(void);
@@ -149,6 +151,9 @@ struct spprof_stats {
     /* Ticks that had begun and not come to an outcome when this was read, and so are not among `ticks`:
      * of a thread that was stopped in the midst of one, or has a lower priority than the caller. */
     uint64_t ticks_in_progress;
+    /* Threads whose signal handler did not return within a second when their slot was to be had back,
+     * because they were stopped or did not get the processor. The slot's memory stays theirs. */
+    uint64_t slots_abandoned;
 };
 
 /* The active session's counters, or the last one's after it was stopped; zeros before the first. Consistent:

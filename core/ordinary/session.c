@@ -82,6 +82,8 @@ __attribute__((format(printf, 2, 3))) static int fail(int error, const char *for
     return -error;
 }
 
+static int no_memory(void) { return fail(ENOMEM, "no memory for a session"); }
+
 /* --- draining -------------------------------------------------------------------------------------- */
 
 static void hand_over(const struct record *record, spprof_sample_function *sink, void *context) {
@@ -192,6 +194,8 @@ static int take_fault_signals(void) {
 }
 
 static void give_fault_signals_back(void) {
+    if (threads_stuck())
+        return; /* to be handed on from here, as long as the process lives */
     signals_give_back(SIGSEGV);
     signals_give_back(SIGBUS);
 }
@@ -375,9 +379,9 @@ static void after_fork_in_parent(void) {
  * started, and a program that it becomes finds ignored what was ignored. */
 static void after_fork_in_child(void) {
     atomic_write(active_write, &sampler.active, false);
+    threads_forget();
     give_fault_signals_back();
     signals_give_back(SIGPROF);
-    threads_forget();
     stack_note_caller();
     session.config = (struct spprof_config){0};
     session.running = false;
@@ -468,7 +472,7 @@ static int make_buffers(uint32_t max_depth) {
     session.observer.room = OBSERVE_LOOKS(max_depth);
     session.observer.looks = malloc(session.observer.room * sizeof *session.observer.looks);
     bool made = session.frames != NULL && session.record != NULL && session.observer.looks != NULL;
-    return made ? 0 : fail(ENOMEM, "no memory for a session");
+    return made ? 0 : no_memory();
 }
 
 /* `took_ticks`: SIGPROF was not ours before. */
@@ -481,7 +485,8 @@ static int take_signals(enum spprof_mode mode, bool *took_ticks) {
     return error == 0 ? 0 : fail(-error, "a signal handler could not be installed: %s", strerror(-error));
 }
 
-/* Takes ticks away from every thread and waits until no handler is inside: the session's side of the stop handshake. */
+/* Takes ticks away from every thread and waits until no handler is inside, or gives up the slots of those that do not
+ * come out: the session's side of the stop handshake. */
 static void quiesce(void) {
     threads_disarm(); /* with `active` still true, so that ticks until here are taken */
     atomic_write(active_write, &sampler.active, false);
@@ -529,7 +534,8 @@ static int begin_sampling(uintptr_t interpreter) {
                                      .interval = observing() ? 0 : session.config.interval,
                                      .ring_bytes = session.config.ring_bytes,
                                      .drain = drain_retired};
-    threads_begin(&threads);
+    if (!threads_begin(&threads))
+        return no_memory();
     session.started = session.due = clock_now();
     session.scanned = 0;
     atomic_write(active_write, &sampler.active, true);
@@ -600,11 +606,12 @@ static int stop_locked(void) {
     if (observing())
         look_instead(); /* for ticks that came due while the thread was late, or not there */
     quiesce();
-    pthread_mutex_lock(&session.work);
-    drain_all();
-    pthread_mutex_unlock(&session.work);
     session.last = (struct spprof_stats){.duration = clock_now() - session.started};
     threads_count(&session.last);
+    pthread_mutex_lock(&session.work);
+    drain_all();
+    threads_replace_abandoned(); /* where it cannot, the next start does */
+    pthread_mutex_unlock(&session.work);
     session.waiting = session.config.sink == NULL;
     if (!session.waiting)
         threads_release();

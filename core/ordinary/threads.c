@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "atomics.h"
@@ -24,8 +25,10 @@ struct tenant {
     struct slot *slot;
     void *memory; /* ring words and scratch, or NULL */
     int timer;
-    bool live; /* belongs to a thread */
-    bool seen; /* in the present reading of the list */
+    bool live;      /* belongs to a thread */
+    bool seen;      /* in the present reading of the list */
+    bool abandoned; /* a handler did not come out: the slot is not let, and is replaced when the session is over */
+    bool lent;      /* the memory stays with such a handler; here it is only read */
 };
 
 struct thread_name {
@@ -43,9 +46,21 @@ static struct {
     uint64_t last_scan;          /* CLOCK_MONOTONIC, when the last sound reading began; 0: there was none */
     _Atomic uint64_t discovered; /* threads that got a slot: the scanner writes, threads_count reads */
     _Atomic uint64_t refused;    /* threads that could get none: the scanner writes, threads_count reads */
+    _Atomic uint64_t abandoned;  /* slots: who closes them writes, threads_count reads */
+    uint32_t patience;           /* naps that are left for waiting, in the present reading or stop */
+    bool stuck;                  /* a slot was abandoned in this process: its handler may yet go on */
 } registry;
 
 #define BY_TID_SIZE (2 * SLOTS_MAX)
+
+/* How long a stop, or a reading of the list, waits for handlers in all. A handler's run takes microseconds, and some
+ * milliseconds where it reads through system calls; one that is not out after a second has a thread that does not run: a
+ * debugger has stopped it, or the threads before it in priority leave it no processor. Counted in naps, which take longer
+ * where the machine is slow and are not used up while the whole process is stopped; and a nap lets a thread of lower
+ * real-time priority run, as sched_yield would not. */
+#define NAPS 1000
+#define NAP 1000000 /* nanoseconds */
+#define YIELDS 100  /* before the first nap */
 
 /* --- memory of a slot ------------------------------------------------------------------------- */
 
@@ -65,9 +80,11 @@ static bool furnish(struct tenant *tenant) {
     return true;
 }
 
+static struct slot *make_slot(void) { return calloc(1, sizeof(struct slot)); }
+
 /* Whether the slot can be let: nobody has it, no sample waits in it, and a lease is left. */
 static bool is_free(const struct tenant *tenant) {
-    return !tenant->live && atomic_read(enter_lease, &tenant->slot->lease) < LEASES &&
+    return !tenant->live && !tenant->abandoned && atomic_read(enter_lease, &tenant->slot->lease) < LEASES &&
            (tenant->memory == NULL || registry.config.drain(tenant->slot));
 }
 
@@ -77,7 +94,7 @@ static struct tenant *free_tenant(void) {
             return &registry.tenants[i];
     if (registry.tenants_made == SLOTS_MAX)
         return NULL;
-    struct slot *slot = calloc(1, sizeof *slot);
+    struct slot *slot = make_slot();
     if (slot == NULL)
         return NULL;
     struct tenant *tenant = &registry.tenants[registry.tenants_made];
@@ -171,9 +188,25 @@ static int start_timer(struct tenant *tenant, uint64_t scan_began) {
     return timers_run(timer, first, registry.config.interval);
 }
 
-static void wait_until_left(const struct slot *slot) {
-    while (atomic_read(quiesce_check, &slot->inside) != 0)
-        sched_yield();
+static bool nap(void) {
+    if (registry.patience == 0)
+        return false;
+    registry.patience--;
+    nanosleep(&(struct timespec){.tv_nsec = NAP}, NULL);
+    return true;
+}
+
+/* Waits until no handler is in the slot, whose lease has ended; gives the slot up where one does not come out. */
+static void wait_until_left(struct tenant *tenant) {
+    for (int looks = 0; atomic_read(quiesce_check, &tenant->slot->inside) != 0; looks++) {
+        if (looks < YIELDS) {
+            sched_yield();
+        } else if (!nap()) {
+            tenant->abandoned = registry.stuck = true;
+            atomic_write(counter_outcome, &registry.abandoned, atomic_read(counter_own, &registry.abandoned) + 1);
+            return;
+        }
+    }
 }
 
 /* Ends the slot's lease: a signal of its timer is not taken for one of its next tenant's any more. */
@@ -181,7 +214,23 @@ static void close_slot(struct tenant *tenant) {
     timers_close(tenant->timer);
     tenant->timer = NO_TIMER;
     atomic_add(slot_retire, &tenant->slot->lease, 1);
-    wait_until_left(tenant->slot);
+    wait_until_left(tenant);
+}
+
+/* Puts another slot in the place of one that was given up: what a handler does in there is nobody's any more. What waits
+ * in its ring still is to be handed over. False where there is no memory. */
+static bool replace(struct tenant *tenant) {
+    struct slot *slot = make_slot(), *former = tenant->slot;
+    if (slot == NULL)
+        return false;
+    atomic_write(slot_let, &slot->lease, atomic_read(enter_lease, &former->lease));
+    if (tenant->memory != NULL)
+        ring_inherit(&slot->ring, &former->ring);
+    tenant->slot = slot;
+    tenant->lent = tenant->memory != NULL;
+    tenant->abandoned = false;
+    atomic_write(slot_publish, &sampler.slots[tenant - registry.tenants], slot);
+    return true;
 }
 
 static void retire(struct tenant *tenant) {
@@ -313,6 +362,7 @@ bool threads_scan(struct reader reader) {
     if (!index_tenants())
         return false;
     uint64_t began = clock_now();
+    registry.patience = NAPS;
     load_looking = true;
     bool sound = read_list(&reader, began);
     load_looking = false;
@@ -326,9 +376,13 @@ bool threads_scan(struct reader reader) {
 
 /* --- a session's life ---------------------------------------------------------------------------- */
 
-void threads_begin(const struct threads_config *config) {
+bool threads_begin(const struct threads_config *config) {
+    if (!threads_replace_abandoned())
+        return false;
     registry.config = *config;
     registry.last_scan = 0;
+    registry.patience = NAPS;
+    atomic_write(counter_outcome, &registry.abandoned, 0);
     atomic_write(counter_outcome, &registry.discovered, 0);
     atomic_write(counter_outcome, &registry.refused, 0);
     refused_forget();
@@ -336,6 +390,7 @@ void threads_begin(const struct threads_config *config) {
         memset(&registry.tenants[i].slot->counters, 0, sizeof(struct counters));
     for (int i = 0; i < SPPROF_REASONS; i++) /* a late tick of the last session may be adding to them */
         atomic_write(counter_shared, &sampler.strays.by_reason[i], 0);
+    return true;
 }
 
 /* All timers before any slot: closing one may wait for its thread to run, and all others' ticks would go on meanwhile. */
@@ -347,10 +402,13 @@ void threads_disarm(void) {
 }
 
 void threads_end(void) {
+    registry.patience = NAPS;
     for (uint32_t i = 0; i < registry.tenants_made; i++) {
         struct tenant *tenant = &registry.tenants[i];
+        if (tenant->abandoned)
+            continue;
         if (!tenant->live) {
-            wait_until_left(tenant->slot); /* for a late tick's handler */
+            wait_until_left(tenant); /* for a late tick's handler */
             continue;
         }
         close_slot(tenant);
@@ -358,6 +416,16 @@ void threads_end(void) {
         tenant->live = false;
     }
 }
+
+bool threads_replace_abandoned(void) {
+    bool replaced = true;
+    for (uint32_t i = 0; i < registry.tenants_made; i++)
+        if (registry.tenants[i].abandoned)
+            replaced = replace(&registry.tenants[i]) && replaced;
+    return replaced;
+}
+
+bool threads_stuck(void) { return registry.stuck; }
 
 void threads_each_live(void (*visit)(struct slot *slot, void *context), void *context) {
     for (uint32_t i = 0; i < registry.tenants_made; i++)
@@ -374,9 +442,10 @@ void threads_each(void (*visit)(struct slot *slot, void *context), void *context
 void threads_release(void) {
     for (uint32_t i = 0; i < registry.tenants_made; i++) {
         struct tenant *tenant = &registry.tenants[i];
-        if (tenant->memory != NULL)
+        if (tenant->memory != NULL && !tenant->lent && !tenant->abandoned)
             munmap(tenant->memory, registry.config.ring_bytes + scratch_bytes());
         tenant->memory = NULL;
+        tenant->lent = false;
     }
 }
 
@@ -386,13 +455,15 @@ void threads_forget(void) {
         if (tenant->live) /* the session that let it is not the child's */
             atomic_add(slot_retire, &tenant->slot->lease, 1);
         tenant->timer = NO_TIMER;
-        tenant->live = false;
+        tenant->live = tenant->abandoned = false; /* a handler that does not come out was another thread's */
         atomic_write(fork_reset, &tenant->slot->inside, 0);
         memset(&tenant->slot->counters, 0, sizeof(struct counters));
     }
     atomic_write(counter_outcome, &registry.discovered, 0);
+    atomic_write(counter_outcome, &registry.abandoned, 0);
     atomic_write(counter_outcome, &registry.refused, 0);
     refused_forget();
+    registry.stuck = false;
     threads_release();
 }
 
@@ -406,4 +477,5 @@ void threads_count(struct spprof_stats *stats) {
     counters_stray_snapshot(&sampler.strays, stats);
     stats->threads = atomic_read(counter_snapshot, &registry.discovered);
     stats->threads_refused = atomic_read(counter_snapshot, &registry.refused);
+    stats->slots_abandoned = atomic_read(counter_snapshot, &registry.abandoned);
 }

@@ -24,8 +24,9 @@ struct threads_config {
     drain_function *drain;
 };
 
-/* Prepares for a session: no thread is known, all counters are 0. */
-void threads_begin(const struct threads_config *config);
+/* Prepares for a session: no thread is known, all counters are 0. After threads_release. False where there is no
+ * memory. */
+bool threads_begin(const struct threads_config *config);
 
 /* Gives the thread of one thread state, which must stay alive during the call, a slot and a timer. Returns 0 or the
  * negative errno value for which it could not have them. */
@@ -38,9 +39,17 @@ bool threads_scan(struct reader reader);
 /* Deletes all timers. Ticks that were sent still arrive. */
 void threads_disarm(void);
 
-/* Deletes timers that are left; waits until no handler is in any slot. sampler.active must be false. Counters and what is
- * in the rings stay. */
+/* Deletes timers that are left; waits until no handler is in any slot, a second in all. sampler.active must be false.
+ * Counters and what is in the rings stay. A slot whose handler has not come out by then is abandoned. */
 void threads_end(void);
+
+/* Puts others in the place of slots that were abandoned. After threads_end, and once their counters and those of the
+ * session have been read: the others' are 0. What is in the rings stays to be taken, and what a handler does in a slot
+ * that was abandoned has no consequence any more. False where there is no memory; threads_begin then tries again. */
+bool threads_replace_abandoned(void);
+
+/* Whether a handler was given up in this process. It may yet read through guarded loads: our fault handlers must stay. */
+bool threads_stuck(void);
 
 /* Calls `visit` with the slot of each thread that is known. */
 void threads_each_live(void (*visit)(struct slot *slot, void *context), void *context);
@@ -48,7 +57,7 @@ void threads_each_live(void (*visit)(struct slot *slot, void *context), void *co
 /* Calls `visit` with each slot that may hold records. */
 void threads_each(void (*visit)(struct slot *slot, void *context), void *context);
 
-/* Gives the memory of rings back. After threads_end. */
+/* Gives the memory of rings back, but for that of handlers that were given up. After threads_end. */
 void threads_release(void);
 
 /* In a forked child: what was known of the parent's threads is forgotten; its timers do not exist here. */

@@ -3,7 +3,7 @@
 
 usage: model/lifecycle/check.py [NAME...]
 
-NAME is threads or fork, for the model itself, or one of its mutants (NO_CHECK, ...; they are listed in lifecycle.pml).
+NAME is threads, abandon or fork, for the model itself, or one of its mutants (NO_CHECK, ...; they are listed in lifecycle.pml).
 
 Exit status: 0 all as stated; 1 a verdict differs; 2 a wrong argument; 3 spin is missing; 4 spin or the compiler could not
 read the model, or a part of it was never reached; 5 nothing was run.
@@ -25,11 +25,16 @@ HERE = Path(__file__).resolve().parent
 
 MODEL = HERE / "lifecycle.pml"
 # What each run defines, and the processes of which every step must be reached where it holds.
-MODELS = {"threads": ((), ("handler", "threads", "watch")), "fork": (("FORK",), ("child",))}
+MODELS = {
+    "threads": ((), ("handler", "threads", "watch")),
+    "abandon": (("ABANDON",), ("handler", "threads", "watch")),
+    "fork": (("FORK",), ("child",)),
+}
 MUTANTS = {
     **{name: (name,) for name in (
         "NO_CHECK", "NO_LEASE", "NO_WAIT", "CHECK_BEFORE_RAISE", "FREE_BEFORE_QUIESCE", "NO_RETIRE", "NEVER_LEAVE",
     )},
+    **{name: ("ABANDON", name) for name in ("FREE_ABANDONED", "LET_ABANDONED", "KEEP_ABANDONED")},
     "NO_FORK_RESET": ("FORK", "NO_FORK_RESET"),
 }  # fmt: skip
 DEPTH = 1_000_000
@@ -47,7 +52,8 @@ def check(name):
     """One row: the model, or a mutant of it."""
     defines, complete = MODELS.get(name) or (MUTANTS[name], ())
     mutant = name in MUTANTS
-    row = Row("lifecycle_fork" if "FORK" in defines or name == "fork" else "lifecycle", "lifecycle", "spin",
+    claim = "_".join(["lifecycle", *(word.lower() for word in ("ABANDON", "FORK") if word in defines)])
+    row = Row(claim, "lifecycle", "spin",
               "refuted" if mutant else "holds", "unreadable", name if mutant else "",
               repeat=f"model/lifecycle/check.py {name}")  # fmt: skip
     folder = rows.WORK / "lifecycle" / name

@@ -6,7 +6,8 @@
  *
  * Proved: a handler that is past its check touches a slot's memory only while there is memory and it is of the tenant
  * that the signal was sent for; a stop that has returned leaves nobody inside; every tick that was delivered has one
- * outcome; nothing waits for ever. A mutant takes one of the means away and must be refuted:
+ * outcome; nothing waits for ever. With ABANDON a stop, and the end of a thread, need not wait for a handler: it may find
+ * that its slot was given up, with all that it uses, at any step. A mutant takes one of the means away and must be refuted:
  *
  *   NO_CHECK             enter() does not look at `active` and the lease
  *   NO_LEASE        enter() does not look at the lease alone
@@ -16,19 +17,29 @@
  *   NO_RETIRE            a slot keeps its lease when its thread ends
  *   NO_FORK_RESET        the child keeps the parent's `active` and its slots
  *   NEVER_LEAVE          a handler does not lower `inside`
+ *   FREE_ABANDONED       the memory of a slot that was given up is given back
+ *   LET_ABANDONED        a slot that was given up is let to the next thread
+ *   KEEP_ABANDONED       a slot that was given up is not replaced
  */
 #define SESSIONS 2 /* start and stop, this often */
 #define TICKS 3    /* signals that the timer sends in all */
 #define PENDING 2  /* signals that can be waiting for the thread at once */
+#ifdef ABANDON
+#define SLOTS 2    /* the first may be given up, once */
+#else
+#define SLOTS 1
+#endif
 
 bool is_active;     /* sampler.active */
-byte lease;    /* slot.lease */
-byte inside;        /* slot.inside */
-bool memory;        /* tenant.memory: ring and scratch are mapped */
-byte owner;         /* the thread that the slot's memory is furnished for; 0: none */
+byte at;            /* sampler.slots[0]: which of the slots there have been is in the table */
+byte lease[SLOTS];  /* slot.lease */
+byte inside[SLOTS]; /* slot.inside */
+bool memory[SLOTS]; /* tenant.memory: ring and scratch are mapped */
+byte owner[SLOTS];  /* the thread that the slot's memory is furnished for; 0: none */
+bool abandoned;     /* tenant.abandoned */
 bool timer;         /* tenant.timer exists */
 bool work;          /* session.work is held */
-byte records;       /* in the ring */
+byte records[SLOTS]; /* in the ring */
 byte sent;          /* ticks sent */
 byte delivered;     /* ticks taken by a handler */
 byte counted;       /* outcomes: of the slot, and strays */
@@ -47,72 +58,113 @@ inline unlock_work() { work = false }
 
 /* --- ordinary/threads.c --- */
 
+#ifdef LET_ABANDONED
+#define LETTABLE true
+#else
+#define LETTABLE (!abandoned)
+#endif
+
 inline admit(who) { /* admit(): furnish, then start_timer */
-    memory = true;
-    owner = who;
+    memory[at] = true;
+    owner[at] = who;
     timer = true
 }
 
 inline close_slot() { /* close_slot(): timers_close, the lease, and the wait */
     timer = false;
 #ifndef NO_RETIRE
-    lease = lease + 1;
+    lease[at] = lease[at] + 1;
 #endif
-#ifndef NO_WAIT
-    inside == 0
-#else
+#if defined(NO_WAIT)
     skip
+#elif defined(ABANDON)
+    if
+    :: inside[at] == 0
+    :: atomic { inside[at] != 0 && at + 1 < SLOTS -> abandoned = true }
+    fi
+#else
+    inside[at] == 0
 #endif
 }
 
 inline drain_slot() { /* drain_slot(): ring_pop until there is nothing */
     do
-    :: atomic { records > 0 -> assert(memory); records = records - 1; drained = drained + 1 }
-    :: records == 0 -> break
+    :: atomic { records[at] > 0 -> assert(memory[at]); records[at] = records[at] - 1; drained = drained + 1 }
+    :: records[at] == 0 -> break
     od
 }
 
-inline threads_release() { memory = false; owner = 0; records = 0 }
+inline threads_release() {
+    memory[at] = false;
+    owner[at] = 0;
+    records[at] = 0
+}
+
+/* What the handler in there uses stays its own, and another slot takes the place in the
+ * table. (What is in its ring the session goes on to drain from a copy of the ring's ends: nothing of that is here.) */
+inline threads_replace_abandoned() {
+#ifdef ABANDON
+    if
+    :: abandoned ->
+#ifdef FREE_ABANDONED
+       memory[at] = false;
+#endif
+#ifndef KEEP_ABANDONED
+       lease[at + 1] = lease[at];
+       at = at + 1;
+#endif
+       abandoned = false
+    :: else
+    fi
+#else
+    skip
+#endif
+}
 
 /* --- handler.c: SIGPROF on the sampled thread, or on any thread while the kernel redirects a queued one --- */
 
 proctype handler() {
-    byte mine, whose;
+    byte mine, whose, my;
     bool go;
 end: /* a handler that waits for a signal may wait for ever */
     do
     :: atomic { queued ? mine, whose -> delivered = delivered + 1 };
+       my = at; /* on_tick(): slot_find */
 #ifdef CHECK_BEFORE_RAISE
        go = is_active;
-       go = go && lease == mine;
-       inside = inside + 1;
+       go = go && lease[my] == mine;
+       inside[my] = inside[my] + 1;
 #else
-       inside = inside + 1; /* enter(): enter_raise */
+       inside[my] = inside[my] + 1; /* enter(): enter_raise */
 #ifdef NO_CHECK
        go = true;
 #else
        go = is_active; /* enter(): enter_check */
 #ifndef NO_LEASE
-       go = go && lease == mine; /* enter(): enter_lease */
+       go = go && lease[my] == mine; /* enter(): enter_lease */
 #endif
 #endif
 #endif
        if
        :: go ->
           /* handler_tick(): the walk writes into the scratch memory; the slot must still be the one of the signal */
-          assert(memory);
-          assert(owner == whose);
-          assert(!stopped);
+          assert(memory[my]);
+          assert(owner[my] == whose);
+          assert(!stopped || my != at); /* or the slot was given up */
           if
-          :: atomic { assert(memory && owner == whose); records = records + 1; captured = captured + 1 } /* ring_push */
+          :: atomic { /* ring_push */
+                 assert(memory[my] && owner[my] == whose);
+                 records[my] = records[my] + 1;
+                 captured = captured + 1
+             }
           :: skip /* refused by the walk, or ring_full */
           fi;
-          assert(memory && owner == whose)
+          assert(memory[my] && owner[my] == whose)
        :: else -> skip /* counters_stray(): busy or no_thread_state */
        fi;
        counted = counted + 1;
 #ifndef NEVER_LEAVE
-       inside = inside - 1 /* leave() */
+       inside[my] = inside[my] - 1 /* leave() */
 #endif
     od
 }
@@ -122,7 +174,7 @@ end: /* a handler that waits for a signal may wait for ever */
 proctype kernel() {
 end:
     do
-    :: atomic { timer && sent < TICKS && nfull(queued) -> sent = sent + 1; queued ! lease, owner }
+    :: atomic { timer && sent < TICKS && nfull(queued) -> sent = sent + 1; queued ! lease[at], owner[at] }
     :: over && !timer -> break
     od
 }
@@ -146,21 +198,25 @@ proctype watch() {
     :: !stopping ->
        lock_work();
        if /* threads_scan(): who has gone is retired, who is new admitted */
-       :: owner != 0 && owner != thread ->
+       :: owner[at] != 0 && owner[at] != thread && !abandoned ->
           close_slot(); /* retire() */
           drain_slot();
-          owner = 0;
           if
-          :: atomic { thread != 0 -> found = thread };
-             admit(found)
-          :: thread == 0
+          :: LETTABLE ->
+             owner[at] = 0;
+             if
+             :: atomic { thread != 0 -> found = thread };
+                admit(found)
+             :: thread == 0
+             fi
+          :: else /* what was given up is not let; the thread has another slot, which is not here */
           fi
-       :: atomic { owner == 0 && thread != 0 -> found = thread };
+       :: atomic { owner[at] == 0 && thread != 0 -> found = thread };
           admit(found)
        :: else -> skip
        fi;
        if /* observe_slot(), under the lock that retires */
-       :: owner != 0 -> assert(memory)
+       :: owner[at] != 0 -> assert(memory[at])
        :: else -> skip
        fi;
        drain_slot();
@@ -194,9 +250,13 @@ inline stop() {
     threads_release();
 #endif
     is_active = false; /* quiesce(): active_write */
-    close_slot();   /* threads_end() */
+    if /* threads_end() */
+    :: abandoned
+    :: !abandoned -> close_slot()
+    fi;
     lock_work();
     drain_slot(); /* drain_all() */
+    threads_replace_abandoned();
     unlock_work();
     threads_release();
     stopped = true
@@ -209,8 +269,8 @@ inline fork_child() {
     unlock_work();
 #ifndef NO_FORK_RESET
     is_active = false;
-    lease = lease + 1;
-    inside = 0;
+    lease[at] = lease[at] + 1;
+    inside[at] = 0;
     threads_release()
 #else
     skip
@@ -232,9 +292,9 @@ proctype program() {
 /* The child of a fork in the middle of a session, with a handler's thread that is not there any more. */
 proctype child() {
     is_active = true;
-    memory = true;
-    owner = 1;
-    inside = 1; /* of a thread that the child has not */
+    memory[at] = true;
+    owner[at] = 1;
+    inside[at] = 1; /* of a thread that the child has not */
     fork_child();
     assert(!is_active);
     start();
@@ -251,5 +311,6 @@ init {
     /* When nothing can move any more: nobody was kept waiting, and every tick that was taken has an outcome. */
     timeout;
     assert(over && !watching && !timer);
-    assert(counted == delivered && inside == 0 && records == 0 && drained <= captured)
+    assert(counted == delivered && inside[0] == 0 && inside[SLOTS - 1] == 0);
+    assert(records[at] == 0 && drained <= captured)
 }

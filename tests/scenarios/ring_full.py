@@ -49,6 +49,7 @@ class Stats(ctypes.Structure):
         ("unguarded_ticks", ctypes.c_uint64),
         ("duration", ctypes.c_uint64),
         ("ticks_in_progress", ctypes.c_uint64),
+        ("slots_abandoned", ctypes.c_uint64),
     ]
 
 

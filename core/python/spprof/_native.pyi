@@ -22,6 +22,7 @@ class NativeStats(TypedDict):
     threads_refused: int
     unguarded_ticks: int
     ticks_in_progress: int
+    slots_abandoned: int
     duration_ns: int
 
 class NativeProfile(TypedDict):

@@ -33,6 +33,8 @@ class Stats(TypedDict):
     """Ticks read the slow way, because another fault handler had displaced the profiler's."""
     ticks_in_progress: int
     """Ticks that had begun when this was read and had no outcome yet. They are not among `ticks`."""
+    slots_abandoned: int
+    """Threads that did not come out of the signal handler within a second when they were waited for."""
 
 
 def zero_counters() -> NativeStats:
@@ -47,6 +49,7 @@ def zero_counters() -> NativeStats:
         "threads_refused": 0,
         "unguarded_ticks": 0,
         "ticks_in_progress": 0,
+        "slots_abandoned": 0,
         "duration_ns": 0,
     }
 
@@ -66,4 +69,5 @@ def public_stats(native: NativeStats, *, mode: str, interval_ms: float) -> Stats
         "threads_refused": native["threads_refused"],
         "unguarded_ticks": native["unguarded_ticks"],
         "ticks_in_progress": native["ticks_in_progress"],
+        "slots_abandoned": native["slots_abandoned"],
     }

@@ -25,6 +25,8 @@ def lines(profile: Profile) -> Iterator[str]:
         yield f"{_counted(stats['threads_refused'], 'thread')} could not be sampled when first found"
     if stats["ticks_in_progress"]:
         yield f"{_counted(stats['ticks_in_progress'], 'tick')} had not come to an end and could not be counted"
+    if stats["slots_abandoned"]:
+        yield f"{_counted(stats['slots_abandoned'], 'thread')} given up, not having come out of the signal handler"
     if stats["captured"]:
         yield "hottest functions, by their own share of the captured ticks:"
         for function in profile.functions()[:_FUNCTIONS]:
