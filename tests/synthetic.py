@@ -37,6 +37,7 @@ REASONS = (
     "captured", "bounds", "alignment", "type", "owner", "progress", "cycle", "fault", "code_range", "torn",
     "incomplete", "detached", "no_thread_state", "ring_full", "busy", "throttled",
 )  # fmt: skip
+REASONS_ROOM = 32  # for those to come, in what a program reads
 DETACHED, TRUNCATED = 1, 2  # flags of a sample
 
 # --- the core's structs -----------------------------------------------------------------------------
@@ -148,8 +149,9 @@ class StrayCounters(ctypes.Structure):
 class Stats(ctypes.Structure):
     C_NAME = "struct spprof_stats"
     _fields_ = [
+        ("size", c_size_t),
         ("ticks", c_uint64),
-        ("by_reason", c_uint64 * len(REASONS)),
+        ("by_reason", c_uint64 * REASONS_ROOM),
         ("samples", c_uint64),
         ("handler_runs", c_uint64),
         ("threads", c_uint64),
@@ -163,7 +165,7 @@ class Stats(ctypes.Structure):
     @property
     def outcomes(self):
         """The reasons that have a count."""
-        return {name: count for name, count in zip(REASONS, self.by_reason, strict=True) if count}
+        return {name: count for name, count in zip(REASONS, self.by_reason, strict=False) if count}
 
 
 class RecordHead(ctypes.Structure):
@@ -243,6 +245,7 @@ class Sample(ctypes.Structure):
 class Config(ctypes.Structure):
     C_NAME = "struct spprof_config"
     _fields_ = [
+        ("size", c_size_t),
         ("interval", c_uint64),
         ("max_depth", c_uint32),
         ("ring_bytes", c_uint32),

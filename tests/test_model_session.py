@@ -149,6 +149,7 @@ class World:
 
     def make_config(self, config, caller, sink=None):
         return synthetic.Config(
+            size=ctypes.sizeof(synthetic.Config),
             interval=config.interval,
             max_depth=config.max_depth,
             ring_bytes=config.ring_bytes,
@@ -175,8 +176,8 @@ class World:
         return drained
 
     def stats(self):
-        stats = synthetic.Stats()
-        self.library.spprof_get_stats(ctypes.byref(stats))
+        stats = synthetic.Stats(size=ctypes.sizeof(synthetic.Stats))
+        assert self.library.spprof_get_stats(ctypes.byref(stats)) == 0
         return stats
 
     def slots(self):

@@ -183,6 +183,7 @@ static bool start(pthread_t *thread) {
         return false;
     }
     struct spprof_config config = {
+        .size = sizeof config,
         .interval = INTERVAL_NS,
         /* The interpreter is found by name, because the program is linked with -rdynamic. Without that, `runtime` would
          * be the address of _PyRuntime. */
@@ -316,7 +317,7 @@ static void print_living(const struct seen *seen) {
 }
 
 static void print_reasons(void) {
-    struct spprof_stats stats;
+    struct spprof_stats stats = {.size = sizeof stats};
     spprof_get_stats(&stats);
     printf("%" PRIu64 " ticks of %" PRIu64 " threads, %" PRIu64 " samples\n", stats.ticks, stats.threads,
            stats.samples);

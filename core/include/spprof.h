@@ -80,6 +80,9 @@ enum spprof_mode {
 };
 
 struct spprof_config {
+    /* sizeof(struct spprof_config): by it the library tells which version of this header the program was made with. What
+     * an older program lacks is 0, its default. What a newer one has besides must be 0. */
+    size_t size;
     uint64_t interval;  /* nanoseconds between ticks, 100,000 to 10,000,000,000: CPU time of the thread, or real time */
     uint32_t max_depth; /* frames kept of one stack, 1 to 4096; 0 means 1024 */
     uint32_t ring_bytes; /* ring of each thread, power of two, 4096 to 16 MiB; 0 means, by max_depth, 65536 or more, and
@@ -103,7 +106,8 @@ struct spprof_config {
 };
 
 /* Starts sampling every thread of the interpreter, those born later too. Needs no Python API lock, but `thread_state`
- * must stay alive during the call. Errors: -EBUSY a session is active; -EINVAL a bad configuration or an interpreter
+ * must stay alive during the call. `config` is copied. Errors: -EBUSY a session is active; -EINVAL a bad configuration (of
+ * a size that no version of this header has, or one that sets what the library does not know, too) or an interpreter
  * whose offsets table is not understood; -ENOMEM, -EAGAIN no memory, thread or timer; -ENOSPC a signal that has had so many
  * owners that there is no place for one more.
  * After an error nothing is left running. */
@@ -136,12 +140,16 @@ bool spprof_is_active(void);
  * or -EBUSY where the session has one. */
 int64_t spprof_drain(spprof_sample_function *sink, void *context);
 
+/* Room for outcomes that are to come: a program that sums them up sums up all of it. */
+#define SPPROF_REASONS_ROOM 32
+
 struct spprof_stats {
-    uint64_t ticks;                     /* expirations of the threads' timers; the sum of `by_reason` */
-    uint64_t by_reason[SPPROF_REASONS]; /* ticks by outcome; by_reason[SPPROF_CAPTURED] is what was captured */
-    uint64_t samples;                   /* records made: ticks captured, with overruns folded into their weight */
-    uint64_t handler_runs;              /* signals of ours that were taken for a thread of the session */
-    uint64_t threads;                   /* threads sampled since the start */
+    size_t size;                             /* sizeof(struct spprof_stats); the caller sets it */
+    uint64_t ticks;                          /* expirations of the threads' timers; the sum of `by_reason` */
+    uint64_t by_reason[SPPROF_REASONS_ROOM]; /* ticks by outcome; [SPPROF_CAPTURED] is what was captured */
+    uint64_t samples;                        /* records made: ticks captured, with overruns folded into their weight */
+    uint64_t handler_runs;                   /* signals of ours that were taken for a thread of the session */
+    uint64_t threads;                        /* threads sampled since the start */
     /* Threads that could not be given a timer or a slot when they were met, each counted once: those
      * that got them at a later look and those that ended before one as well. Of more than 16,384 at
      * once, that many. */
@@ -157,8 +165,10 @@ struct spprof_stats {
 };
 
 /* The active session's counters, or the last one's after it was stopped; zeros before the first. Consistent:
- * ticks == sum of by_reason, always. */
-void spprof_get_stats(struct spprof_stats *stats);
+ * ticks == sum of by_reason, always. Fills stats->size bytes and no more: a program that was made with an older version of
+ * this header does not get the counters that have come since, one that was made with a newer gets 0 for those that the
+ * library does not have. Returns 0, or -EINVAL and writes nothing where the size is none of any version. */
+int spprof_get_stats(struct spprof_stats *stats);
 
 /* To be called whenever a code object dies, while it is still whole (from a PyCode_AddWatcher callback): advances the
  * generation, so that samples taken before and after tell one object from the next at its address. Returns the

@@ -20,6 +20,7 @@
 #include "signals.h"
 #include "stack.h"
 #include "threads.h"
+#include "versioned.h"
 
 #define INTERVAL_LEAST UINT64_C(100000)
 #define INTERVAL_MOST UINT64_C(10000000000)
@@ -592,9 +593,28 @@ static int start_locked(struct spprof_config config) {
     return error;
 }
 
+/* The first version of the header that had a size in its structs. */
+#define FIRST_CONFIG (offsetof(struct spprof_config, mode) + 8)
+#define FIRST_STATS (offsetof(struct spprof_stats, slots_abandoned) + 8)
+
+static int take_config(struct spprof_config *config, const struct spprof_config *theirs) {
+    const struct versions versions = {.first = FIRST_CONFIG, .own = sizeof *config};
+    enum versioned taken = versioned_take(config, theirs, versions);
+    if (taken == VERSIONED_WRONG_SIZE)
+        return fail(EINVAL, "the configuration's size is %zu; set .size = sizeof(struct spprof_config)", theirs->size);
+    if (taken == VERSIONED_UNKNOWN)
+        return fail(EINVAL, "the configuration sets what this library does not know; leave it 0, or use the library "
+                            "of that header");
+    return 0;
+}
+
 int spprof_start(const struct spprof_config *config) {
+    struct spprof_config taken;
+    int error = take_config(&taken, config);
+    if (error != 0)
+        return error;
     pthread_mutex_lock(&session.lock);
-    int error = start_locked(*config);
+    error = start_locked(taken);
     pthread_mutex_unlock(&session.lock);
     return error;
 }
@@ -627,16 +647,21 @@ int spprof_stop(void) {
 
 bool spprof_is_active(void) { return atomic_read(active_peek, &sampler.active); }
 
-void spprof_get_stats(struct spprof_stats *stats) {
+int spprof_get_stats(struct spprof_stats *stats) {
+    const struct versions versions = {.first = FIRST_STATS, .own = sizeof *stats};
+    struct spprof_stats now;
     pthread_mutex_lock(&session.lock);
     if (atomic_read(active_peek, &sampler.active)) {
         carry_on();
-        *stats = (struct spprof_stats){.duration = clock_now() - session.started};
-        threads_count(stats);
+        now = (struct spprof_stats){.duration = clock_now() - session.started};
+        threads_count(&now);
     } else {
-        *stats = session.last;
+        now = session.last;
     }
     pthread_mutex_unlock(&session.lock);
+    if (!versioned_give(stats, &now, versions))
+        return fail(EINVAL, "the statistics' size is %zu; set .size = sizeof(struct spprof_stats)", stats->size);
+    return 0;
 }
 
 uint64_t spprof_code_died(const void *code) {

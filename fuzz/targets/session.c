@@ -310,7 +310,7 @@ static bool leave_core(void) {
 }
 
 static void check_stats(void) {
-    struct spprof_stats stats;
+    struct spprof_stats stats = {.size = sizeof stats};
     spprof_get_stats(&stats);
     uint64_t sum = 0, expected = 0;
     for (int i = 0; i < SPPROF_REASONS; i++) {
@@ -412,6 +412,7 @@ enum wrong { RIGHT, SHORT_INTERVAL, UNKNOWN_MODE, DEEP, ODD_RING, NO_STATE, UNRE
 static struct spprof_config make_config(uint8_t argument) {
     static const char no_table[1024] = "no table of offsets";
     struct spprof_config config = {
+        .size = sizeof config,
         .interval = INTERVAL,
         .max_depth = 16,
         .ring_bytes = RING_WORDS * 8,
@@ -529,7 +530,7 @@ static void deliver(int thread, uint64_t value, uint32_t overrun, bool blocked) 
 }
 
 static uint64_t ticks_now(void) {
-    struct spprof_stats stats;
+    struct spprof_stats stats = {.size = sizeof stats};
     spprof_get_stats(&stats);
     return stats.ticks;
 }

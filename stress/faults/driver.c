@@ -196,7 +196,7 @@ static void die(struct thread *thread) {
 
 static uint64_t sent;      /* ticks, by the driver */
 static uint64_t delivered; /* of those, by weight: that came back as samples */
-static struct spprof_stats stats;
+static struct spprof_stats stats = {.size = sizeof stats};
 
 static void take(void *context, const struct spprof_sample *sample) {
     (void)context;
@@ -264,6 +264,7 @@ static void count(void) {
 
 static int start(void) {
     struct spprof_config config = {
+        .size = sizeof config,
         .interval = INTERVAL,
         .max_depth = 16,
         .ring_bytes = 4096,

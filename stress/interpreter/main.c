@@ -49,7 +49,7 @@ static bool lawful(const struct spprof_stats *stats) {
 /* Drains, reads counters and asks for what must be refused, while a session runs. */
 static void *look_on(void *config) {
     while (atomic_load_explicit(&looking, memory_order_relaxed)) {
-        struct spprof_stats stats;
+        struct spprof_stats stats = {.size = sizeof stats};
         meanwhile.drains += spprof_drain(oracle_judge, NULL) >= 0;
         spprof_get_stats(&stats);
         meanwhile.looks_at_stats++;
@@ -87,6 +87,7 @@ static bool one_of_two(const struct spprof_config *config, int refusal) {
 static struct spprof_config configure(void) {
     bool short_stacks = draw() % 4 == 0;
     return (struct spprof_config){
+        .size = sizeof(struct spprof_config),
         .interval = 100000 + draw() % 10 * 100000,
         .max_depth = short_stacks ? 8 : 256,
         .ring_bytes = short_stacks ? 4096
@@ -101,7 +102,7 @@ static struct spprof_config configure(void) {
 }
 
 static void count(const struct spprof_config *config) {
-    struct spprof_stats stats;
+    struct spprof_stats stats = {.size = sizeof stats};
     spprof_get_stats(&stats);
     totals.sessions++;
     totals.law_broken += !lawful(&stats);

@@ -118,6 +118,7 @@ static bool start_wall(const char *walker) {
 
 static bool start_cpu(void) {
     struct spprof_config config = {
+        .size = sizeof config,
         .interval = INTERVAL,
         .ring_bytes = RING_BYTES,
         .code_type = &PyCode_Type,
@@ -250,7 +251,7 @@ static PyObject *result_dictionary(const struct wall_result *found, uint64_t sen
 }
 
 static uint64_t stop_cpu(struct wall_result *found) {
-    struct spprof_stats stats;
+    struct spprof_stats stats = {.size = sizeof stats};
     spprof_stop(); /* with the storm still blowing: ticks must meet the stop as well */
     uint64_t sent = storm_stop();
     spprof_get_stats(&stats);

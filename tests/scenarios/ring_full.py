@@ -13,6 +13,7 @@ REASONS = ["captured", *_native.REASONS]
 
 class Config(ctypes.Structure):
     _fields_ = [
+        ("size", ctypes.c_size_t),
         ("interval", ctypes.c_uint64),
         ("max_depth", ctypes.c_uint32),
         ("ring_bytes", ctypes.c_uint32),
@@ -40,8 +41,9 @@ class Sample(ctypes.Structure):
 
 class Stats(ctypes.Structure):
     _fields_ = [
+        ("size", ctypes.c_size_t),
         ("ticks", ctypes.c_uint64),
-        ("by_reason", ctypes.c_uint64 * len(REASONS)),
+        ("by_reason", ctypes.c_uint64 * 32),
         ("samples", ctypes.c_uint64),
         ("handler_runs", ctypes.c_uint64),
         ("threads", ctypes.c_uint64),
@@ -61,12 +63,12 @@ get_thread_state.restype = ctypes.c_void_p
 
 
 def stats():
-    numbers = Stats()
-    core.spprof_get_stats(ctypes.byref(numbers))
+    numbers = Stats(size=ctypes.sizeof(Stats))
+    assert core.spprof_get_stats(ctypes.byref(numbers)) == 0, core.spprof_error()
     return {
         "ticks": numbers.ticks,
         "samples": numbers.samples,
-        "by_reason": dict(zip(REASONS, numbers.by_reason, strict=True)),
+        "by_reason": dict(zip(REASONS, numbers.by_reason, strict=False)),
     }
 
 
@@ -78,7 +80,9 @@ def sink(_, sample):
     drained.append([sample.contents.weight, sample.contents.depth])
 
 
-config = Config(interval=1_000_000, max_depth=16, ring_bytes=4096, thread_state=get_thread_state())
+config = Config(
+    size=ctypes.sizeof(Config), interval=1_000_000, max_depth=16, ring_bytes=4096, thread_state=get_thread_state()
+)
 with work.Crew([work.recurse] * 2) as crew:
     error = core.spprof_start(ctypes.byref(config))
     assert error == 0, core.spprof_error()

@@ -14,7 +14,8 @@ static PyObject *native_start(PyObject *Py_UNUSED(module), PyObject *arguments) 
     PyObject *owner;
     if (!PyArg_ParseTuple(arguments, "KIiO:start", &interval, &max_depth, &mode, &owner))
         return NULL;
-    struct spprof_config config = {.interval = interval, .max_depth = max_depth, .mode = (enum spprof_mode)mode};
+    struct spprof_config config = {
+        .size = sizeof config, .interval = interval, .max_depth = max_depth, .mode = (enum spprof_mode)mode};
     enum recording_result result = recording_start(&config, owner);
     return result == RECORDING_FAILED ? NULL : PyBool_FromLong(result == RECORDING_DONE);
 }

@@ -205,6 +205,7 @@ static void take_threads(struct recording *taken) {
 static void take_out(struct recording *taken) {
     PyThreadState *detached = PyEval_SaveThread();
     spprof_stop();
+    taken->stats.size = sizeof taken->stats;
     spprof_get_stats(&taken->stats);
     take_threads(taken);
     PyEval_RestoreThread(detached);
@@ -243,6 +244,7 @@ bool recording_stats(struct spprof_stats *stats, PyObject **owner) {
     if (!enter())
         return false;
     PyThreadState *detached = PyEval_SaveThread();
+    stats->size = sizeof *stats;
     spprof_get_stats(stats);
     PyEval_RestoreThread(detached);
     *owner = Py_XNewRef(present.owner);

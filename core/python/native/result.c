@@ -44,6 +44,8 @@ PyObject *result_stats(const struct spprof_stats *stats) {
         put_number(result, "handler_runs", stats->handler_runs) && put_number(result, "threads", stats->threads) &&
         put_number(result, "threads_refused", stats->threads_refused) &&
         put_number(result, "unguarded_ticks", stats->unguarded_ticks) &&
+        put_number(result, "ticks_in_progress", stats->ticks_in_progress) &&
+        put_number(result, "slots_abandoned", stats->slots_abandoned) &&
         put_number(result, "duration_ns", stats->duration))
         return result;
     Py_XDECREF(result);
