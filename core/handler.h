@@ -53,24 +53,29 @@ struct record {
 
 #define RECORD_WORDS(depth) ((uint32_t)((sizeof(struct record_head) + (depth) * sizeof(struct walk_frame)) / 8))
 
+/* Grouped by who writes, each group on cache lines of its own. */
 struct slot {
-    /* The session writes these while no timer of the slot exists; the handler reads them. */
-    uint64_t thread;        /* number within the session */
-    int32_t tid;            /* the kernel's id of the thread */
-    uintptr_t thread_id;    /* pthread_t: libc keeps a thread's descriptor just past the end of its stack */
-    struct record *scratch; /* room for max_depth frames: the handler's own */
-    int64_t rest_until;     /* the thread's CPU time at which it owes no rest; the handler's own once a timer runs */
+    /* The session writes, the handler reads; all but the last two while no timer of the slot exists. */
+    uint64_t thread;                /* number within the session */
+    int32_t tid;                    /* the kernel's id of the thread */
+    uintptr_t thread_id;            /* pthread_t: libc keeps a thread's descriptor just past the end of its stack */
+    struct record *scratch;         /* room for max_depth frames: the handler's own */
+    uintptr_t stack_low;            /* the thread's own C stack, and ... */
+    uintptr_t stack_high;           /* ... the first address past it; both 0 where it is not known */
+    _Atomic uintptr_t thread_state; /* validated by the walk */
+    _Atomic uint32_t lease;         /* tenants so far; the handler compares */
 
-    uintptr_t stack_low;  /* the thread's own C stack, and ... */
-    uintptr_t stack_high; /* ... the first address past it; both 0 where it is not known */
+    /* The ring's producer writes: the handler, or the observer. */
+    alignas(CACHE_LINE) _Atomic uint32_t inside; /* handlers that are in the slot; the session waits for 0 */
+    int64_t rest_until;       /* the thread's CPU time at which it owes no rest; nobody else reads it */
+    struct counters counters; /* whoever counts reads */
 
-    _Atomic uintptr_t thread_state; /* the session writes, the handler reads and validates */
-    _Atomic uint32_t lease;         /* tenants so far; the session writes, the handler compares */
-    _Atomic uint32_t inside;        /* handlers that are in the slot; they write, the session waits for 0 */
-
-    struct ring ring; /* producer: the handler, or the observer; consumer: whoever holds the session's work lock */
-    struct counters counters; /* writer: the ring's producer */
+    struct ring ring; /* consumer: whoever holds the session's work lock */
 };
+
+_Static_assert(offsetof(struct slot, inside) % CACHE_LINE == 0 && offsetof(struct slot, ring) % CACHE_LINE == 0 &&
+                   sizeof(struct slot) % CACHE_LINE == 0,
+               "what different sides write lies on different lines");
 
 /* What a handler needs to know of the session. */
 struct sampler {

@@ -125,8 +125,11 @@ class Ring(ctypes.Structure):
     _fields_ = [
         ("words", ctypes.POINTER(c_uint64)),
         ("capacity", c_uint64),
+        ("_1", c_uint64 * 6),
         ("head", c_uint64),
+        ("_2", c_uint64 * 7),
         ("tail", c_uint64),
+        ("_3", c_uint64 * 7),
     ]
 
 
@@ -188,15 +191,26 @@ class Slot(ctypes.Structure):
         ("tid", c_int32),
         ("thread_id", c_size_t),
         ("scratch", c_void_p),
-        ("rest_until", c_int64),
         ("stack_low", c_size_t),
         ("stack_high", c_size_t),
         ("thread_state", c_size_t),
         ("lease", c_uint32),
+        ("_1", c_uint32),
         ("inside", c_uint32),
-        ("ring", Ring),
+        ("rest_until", c_int64),
         ("counters", Counters),
+        ("_2", c_uint64 * (-(2 + ctypes.sizeof(Counters) // 8) % 8)),
+        ("ring", Ring),
     ]
+
+
+def aligned(structure, **fields):
+    """One that begins on a cache line, as the core has it."""
+    memory = ctypes.create_string_buffer(ctypes.sizeof(structure) + 64)
+    made = structure.from_buffer(memory, -ctypes.addressof(memory) % 64)
+    for name, value in fields.items():
+        setattr(made, name, value)
+    return made
 
 
 SLOTS_MAX = 16384

@@ -1,6 +1,7 @@
 """What runs in signal handlers: what it may call, what it leaves alone, and where each signal goes."""
 
 import ctypes
+import itertools
 import os
 import platform
 import re
@@ -89,6 +90,8 @@ def static_asserts(structure):
     """C text that compiles only where the compiler lays the struct out as ctypes does."""
     yield structure.C_NAME, "", ctypes.sizeof(structure)
     for name, kind in structure._fields_:
+        if name.startswith("_"):
+            continue  # what the compiler leaves out to align the next
         yield structure.C_NAME, name, getattr(structure, name).offset
         if issubclass(kind, ctypes.Structure) and not hasattr(kind, "C_NAME"):
             for member, _ in kind._fields_:
@@ -111,6 +114,39 @@ def test_mirrors_of_the_structs(tmp_path):
     command = ["cc", "-std=gnu11", "-fsyntax-only", f"-I{core}", f"-I{core}/include", source]
     run = subprocess.run(command, capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
+
+
+# Which side writes a member of a slot, as core/handler.h and core/ring.h say.
+WRITERS = {
+    "session": (
+        "thread", "tid", "lease", "thread_id", "scratch", "stack_low", "stack_high", "thread_state", "ring.words",
+        "ring.capacity",
+    ),
+    "handler": ("inside", "rest_until", "counters", "ring.head"),
+    "consumer": ("ring.tail",),
+}  # fmt: skip
+LINE = 64
+
+
+def lines_of(member):
+    """The cache lines that a member of a slot lies on."""
+    name, _, inner = member.partition(".")
+    field = getattr(synthetic.Slot, name)
+    offset, size = field.offset, field.size
+    if inner:
+        inner = getattr(synthetic.Ring, inner)
+        offset, size = offset + inner.offset, inner.size
+    return set(range(offset // LINE, (offset + size - 1) // LINE + 1))
+
+
+def test_what_one_side_writes_shares_no_cache_line_with_what_another_does():
+    """Else each tick takes the line from the drain's processor, and each drain from the thread's."""
+    named = {member.partition(".")[0] for members in WRITERS.values() for member in members}
+    assert named == {name for name, _ in synthetic.Slot._fields_ if not name.startswith("_")}
+    lines = {side: set().union(*map(lines_of, members)) for side, members in WRITERS.items()}
+    for side, others in itertools.permutations(lines, 2):
+        assert not lines[side] & lines[others], f"{side} and {others}"
+    assert ctypes.sizeof(synthetic.Slot) % LINE == 0, "the next slot begins on this one's last line"
 
 
 # --- ticks ----------------------------------------------------------------------------------------------
@@ -141,7 +177,8 @@ class Rig:
         ctypes.c_uint32.in_dll(library, "tick_cookie").value = COOKIE
         self.words = (ctypes.c_uint64 * ring_words)()
         self.scratch = ctypes.create_string_buffer(ctypes.sizeof(synthetic.RecordHead) + 16 * max_depth)
-        self.slot = synthetic.Slot(
+        self.slot = synthetic.aligned(
+            synthetic.Slot,
             thread=9,
             tid=self.image.tid,
             thread_id=self.image.stack.end,

@@ -236,7 +236,7 @@ def test_whoever_looks_says_so(harness):
     reader = synthetic.Reader(through=synthetic.address_of(refuse))
     state = synthetic.Area(PAGE).start
     scratch = ctypes.create_string_buffer(4096)
-    slot = synthetic.Slot(tid=1, thread_state=state, scratch=ctypes.addressof(scratch))
+    slot = synthetic.aligned(synthetic.Slot, tid=1, thread_state=state, scratch=ctypes.addressof(scratch))
     walk = synthetic.Walk(layout=ctypes.pointer(synthetic.Layout()), reader=reader, thread_state=state)
     looks = {
         "handler": lambda: harness.handler_tick(ctypes.byref(slot), 1, ctypes.c_size_t(0), reader),

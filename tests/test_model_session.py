@@ -693,6 +693,17 @@ def test_threads_that_get_no_timer_are_counted_once_and_spend_no_lease(harness, 
     world.close()
 
 
+def test_slots_begin_on_a_cache_line(harness, former_owner):
+    world = World(harness)
+    threads = [world.birth() for _ in range(3)]
+    assert world.start(session.Config(INTERVAL), threads[0]) == session.OK
+    assert len(world.slots()) >= 3 and all(ctypes.addressof(slot) % 64 == 0 for slot in world.slots())
+    assert world.stop() == session.OK
+    for thread in threads:
+        thread.worker.end()
+    world.close()
+
+
 def test_a_second_start_is_refused(harness, former_owner):
     world = World(harness)
     thread = world.birth()

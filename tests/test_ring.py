@@ -23,7 +23,7 @@ class Rig:
         library.ring_is_empty.argtypes = [ctypes.c_void_p]
         library.ring_init.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint64]
         self.memory = (ctypes.c_uint64 * (capacity + 2))(GUARD, *[0] * capacity, GUARD)
-        self.ring = synthetic.Ring(head=5, tail=3)  # of a former tenant
+        self.ring = synthetic.aligned(synthetic.Ring, head=5, tail=3)  # of a former tenant
         self.at = ctypes.addressof(self.ring)
         library.ring_init(self.at, ctypes.addressof(self.memory) + 8, capacity)
         assert (self.ring.head, self.ring.tail, self.ring.capacity) == (0, 0, capacity)

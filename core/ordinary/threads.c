@@ -80,7 +80,12 @@ static bool furnish(struct tenant *tenant) {
     return true;
 }
 
-static struct slot *make_slot(void) { return calloc(1, sizeof(struct slot)); }
+static struct slot *make_slot(void) {
+    struct slot *slot = aligned_alloc(alignof(struct slot), sizeof *slot);
+    if (slot != NULL)
+        memset(slot, 0, sizeof *slot);
+    return slot;
+}
 
 /* Whether the slot can be let: nobody has it, no sample waits in it, and a lease is left. */
 static bool is_free(const struct tenant *tenant) {

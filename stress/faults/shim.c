@@ -44,6 +44,14 @@ SHIM(void *, calloc, size_t count, size_t size) {
     return memory;
 }
 
+SHIM(void *, aligned_alloc, size_t alignment, size_t size) {
+    if (fault_due(CALL_aligned_alloc))
+        return NULL;
+    void *memory = aligned_alloc(alignment, size);
+    hold(&holdings.blocks, memory != NULL);
+    return memory;
+}
+
 SHIM(void *, realloc, void *before, size_t size) {
     if (fault_due(CALL_realloc))
         return NULL;

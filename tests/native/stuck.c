@@ -1,9 +1,10 @@
-/* The core with naps that are counted and not slept, and with a calloc that fails when told to: for a
+/* The core with naps that are counted and not slept, and without memory for slots when told so: for a
  * test of handlers that do not come out of their slots. */
 #define _GNU_SOURCE
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <time.h>
 
 #include "handler.h"
@@ -19,9 +20,10 @@ __attribute__((visibility("hidden"))) int nanosleep(const struct timespec *time,
     return 0;
 }
 
-extern void *__libc_calloc(size_t count, size_t size);
 bool no_memory;
 
-__attribute__((visibility("hidden"))) void *calloc(size_t count, size_t size) {
-    return no_memory ? NULL : __libc_calloc(count, size);
+/* What slots are made with. */
+__attribute__((visibility("hidden"))) void *aligned_alloc(size_t alignment, size_t size) {
+    void *memory;
+    return no_memory || posix_memalign(&memory, alignment, size) != 0 ? NULL : memory;
 }
