@@ -49,6 +49,7 @@ class Paused(World):
 
     def begin(self, mode=CPU):
         config = synthetic.Config(
+            size=ctypes.sizeof(synthetic.Config),
             interval=TICK if mode == WALL else INTERVAL,
             max_depth=20,
             ring_bytes=1 << 16,
