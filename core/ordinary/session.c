@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "atomics.h"
+#include "beat.h"
 #include "clock.h"
 #include "handler.h"
 #include "observe.h"
@@ -243,11 +244,11 @@ static void observe_slot(struct slot *slot, void *context) {
     counters_end(&slot->counters, tick->weight, outcome);
 }
 
-/* One look at every thread, for that many ticks. With the work lock held. */
-static void observe(uint64_t ticks) {
-    session.due += ticks * session.config.interval;
+/* One look at every thread, which is due and stands for that many ticks. With the work lock held. */
+static void observe(uint64_t due, uint32_t ticks) {
+    session.due = due;
     take_fault_signals();
-    struct tick tick = {.weight = (uint32_t)ticks, .reader = ordinary_reader()};
+    struct tick tick = {.weight = ticks, .reader = ordinary_reader()};
     if (clock_now() - session.scanned >= LOOK_LEAST) {
         threads_scan(tick.reader);
         session.scanned = clock_now();
@@ -256,19 +257,25 @@ static void observe(uint64_t ticks) {
     drain_all();
 }
 
-/* Ticks that have come due since the last that a look stands for. */
-static uint64_t ticks_due(void) { return (clock_now() - session.due) / session.config.interval; }
+/* When the first look after now is due, and the ticks that it stands for. */
+static uint32_t next_look(uint64_t *due) {
+    struct beat beat = {.interval = session.config.interval, .due = session.due};
+    uint32_t ticks = beat_next(&beat, clock_now());
+    *due = beat.due;
+    return ticks;
+}
 
 /* The observer: looks at every thread once an interval. Where it comes late, one look stands for the ticks it missed. */
 static void *keep_observing(void *unused) {
     (void)unused;
     session.tid = gettid();
     for (;;) {
-        uint64_t ticks = 1 + ticks_due();
-        if (!sleep_until(session.due + ticks * session.config.interval))
+        uint64_t due;
+        uint32_t ticks = next_look(&due);
+        if (!sleep_until(due))
             return NULL;
         pthread_mutex_lock(&session.work);
-        observe(ticks);
+        observe(due, ticks);
         pthread_mutex_unlock(&session.work);
     }
 }
@@ -316,6 +323,14 @@ static void stop_thread(void) {
 
 /* --- pauses ---------------------------------------------------------------------------------- */
 
+/* A look for all ticks until now; none where the next has not come due yet. */
+static void observe_what_is_due(void) {
+    uint64_t next;
+    uint32_t ticks = next_look(&next);
+    if (ticks > 1)
+        observe(next - session.config.interval, ticks - 1);
+}
+
 /* What the session's thread would have done by now, in its place. Without SIGPROF, whose handler
  * looks at this thread as well. */
 static void look_instead(void) {
@@ -326,8 +341,8 @@ static void look_instead(void) {
     pthread_mutex_lock(&session.work);
     if (!observing() && clock_now() - session.scanned >= look_interval())
         watch();
-    if (observing() && ticks_due() > 0)
-        observe(ticks_due());
+    if (observing())
+        observe_what_is_due();
     pthread_mutex_unlock(&session.work);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
 }
