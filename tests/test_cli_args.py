@@ -34,7 +34,7 @@ stats = {
 def is_active():
     return process == os.getpid()
 
-def start(interval_ns, max_depth, mode, settings):
+def start(interval_ns, max_depth, mode, settings, active, limbo):
     global owner, process
     if "FAKE_REFUSAL" in os.environ:
         raise RuntimeError(os.environ["FAKE_REFUSAL"])
@@ -52,7 +52,7 @@ def stop(*settings):
     nodes = b"".join(struct.pack("=iii", index - 1, index, 1) for index in range(4))
     samples = struct.pack("=qIiII", 0, 0, 3, 4, 0)
     return owner, {
-        "codes": codes, "nodes": nodes, "samples": samples, "threads": [(os.getpid(), "x")], "stats": stats,
+        "codes": codes, "nodes": nodes, "samples": samples, "threads": [(os.getpid(), "x", None)], "stats": stats,
     }
 
 native.pause = native.resume = lambda: None

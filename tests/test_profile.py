@@ -37,7 +37,7 @@ class FakeNative:
     def is_active(self):
         return self.process == os.getpid()
 
-    def start(self, interval_ns, max_depth, mode, owner):
+    def start(self, interval_ns, max_depth, mode, owner, active, limbo):
         if self.refusal:
             raise RuntimeError(self.refusal)
         if self.is_active():
@@ -85,7 +85,7 @@ def collected(codes=(), nodes=(), samples=(), threads=((11, "main"),), **dropped
         "codes": list(codes),
         "nodes": b"".join(struct.pack("=iii", *node) for node in nodes),
         "samples": b"".join(struct.pack("=qIiII", *sample) for sample in samples),
-        "threads": list(threads),
+        "threads": [(native_id, name, None) for native_id, name in threads],
         "stats": native_stats(captured, len(samples), **dropped),
     }
 
@@ -97,7 +97,7 @@ NODES = [(-1, 0, 2), (0, 1, 11), (1, 2, 6), (0, 1, 12), (1, 1, 11)]
 
 def make_profile(codes=CODES, nodes=NODES, samples=(), threads=((11, "main"),), interval_ms=10, **dropped):
     native = collected(codes, nodes, samples, threads, **dropped)
-    named = profiles.name_threads(threads, {}, "")
+    named = profiles.name_threads(native["threads"], {}, "")
     return spprof.Profile(native, mode="cpu", interval_ms=interval_ms, threads=named)
 
 
@@ -445,21 +445,49 @@ def test_trimmed_removes_outer_launcher_frames_only():
 
 
 def test_thread_names():
-    found = [(1, "python"), (2, "python"), (3, "worker"), (4, ""), (1, "python")]
-    named = profiles.name_threads(found, {1: "MainThread"}, "python")
+    found = [
+        (1, "python", None), (2, "python", None), (3, "worker", None), (4, "", None), (1, "python", None),
+        (5, "worker", "its last name"), (6, "worker", ""), (1, "worker", "of that life"),
+    ]  # fmt: skip
+    named = profiles.name_threads(found, {1: "MainThread", 5: "another's"}, "python")
     assert [(thread.index, thread.native_id, thread.name) for thread in named] == [
         (0, 1, "thread 1"),  # an earlier thread whose id was used again
         (1, 2, "thread 2"),
         (2, 3, "worker"),
         (3, 4, "thread 4"),
-        (4, 1, "MainThread"),
+        (4, 1, "thread 1"),
+        (5, 5, "its last name"),
+        (6, 6, "thread 6"),
+        (7, 1, "of that life"),
     ]
+    assert profiles.name_threads([(1, "python", None)], {1: "MainThread"}, "python")[0].name == "MainThread"
 
 
 def test_stop_names_the_living_threads(native):
-    native.collected["threads"] = [(threading.get_native_id(), "kernel's")]
+    native.collected["threads"] = [(threading.get_native_id(), "kernel's", None)]
     spprof.start()
     assert spprof.stop().threads[0].name == threading.current_thread().name
+
+
+def test_living_thread_whose_name_fails_costs_no_profile(native):
+    class Nameless(threading.Thread):
+        @property
+        def name(self):
+            raise KeyError("no name")
+
+        @name.setter
+        def name(self, name):
+            pass
+
+    over = threading.Event()
+    thread = Nameless(target=over.wait)
+    thread.start()
+    native.collected["threads"] = [(thread.native_id, "kernel's", None), (threading.get_native_id(), "", None)]
+    spprof.start()
+    names = [thread.name for thread in spprof.stop().threads]
+    over.set()
+    thread.join()
+    assert names == ["kernel's", threading.current_thread().name]
 
 
 # --- formats ---------------------------------------------------------------------------------------

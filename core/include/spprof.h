@@ -178,6 +178,12 @@ uint64_t spprof_code_died(const void *code);
 /* The kernel's name and id of a thread by its number in the session; for after spprof_stop. False: no such thread. */
 bool spprof_thread_name(uint64_t thread, int32_t *tid, char name[16]);
 
+/* The kernel's id of a thread by its number in the session, and two times (CLOCK_MONOTONIC,
+ * nanoseconds) between which it was found, and so ran: that tells it from others that have had the
+ * same id. Until the next start, during the session too, but not from a sink. False: no such thread,
+ * or no memory to note it. */
+bool spprof_thread_found(uint64_t thread, int32_t *tid, uint64_t *after, uint64_t *before);
+
 /* The last error of the calling thread as one line that says what is wrong and what to do. */
 const char *spprof_error(void);
 

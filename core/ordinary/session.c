@@ -41,6 +41,11 @@
 
 #define END_WAIT UINT64_C(10000000000) /* nanoseconds, at most, until a dead thread is put away */
 
+/* A reading of the list of threads in which one was met for the first time: when it began and ended. */
+struct finding {
+    uint64_t after, before;
+};
+
 static struct {
     pthread_mutex_t lock; /* start, stop, fork, statistics: one at a time */
     pthread_mutex_t work; /* the threads' registry and the rings' consumer: one at a time. Taken after `lock`. */
@@ -52,9 +57,11 @@ static struct {
     struct observer observer; /* for wall mode */
     uint64_t started;
     /* Of `thread`; where it is not there, of whoever holds both locks. CLOCK_MONOTONIC. */
-    uint64_t due;     /* wall mode: the last tick that a look stands for */
-    uint64_t scanned; /* when the list of threads was last read */
-    bool waiting;     /* stopped, with samples left for spprof_drain */
+    uint64_t due;          /* wall mode: the last tick that a look stands for */
+    uint64_t scanned;      /* when the list of threads was last read */
+    struct finding *found; /* of each thread, by its number; under `work` */
+    uint64_t found_count, found_room;
+    bool waiting; /* stopped, with samples left for spprof_drain */
     struct spprof_stats last;
 
     pthread_t thread; /* looks for threads, drains */
@@ -204,12 +211,36 @@ static void give_fault_signals_back(void) {
 
 static int take_tick_signal(void) { return signals_take(SIGPROF, handler_on_profile_signal); }
 
-/* With the work lock held. */
+/* Notes when the threads were found that are new since the last time; where there is no memory, next
+ * time. This and the next two with the work lock held. */
+static void note_found(uint64_t after) {
+    int32_t tid;
+    char name[16];
+    while (threads_name(session.found_count, &tid, name)) {
+        if (session.found_count == session.found_room) {
+            uint64_t room = session.found_room ? 2 * session.found_room : 64;
+            struct finding *grown = realloc(session.found, room * sizeof *grown);
+            if (grown == NULL)
+                return;
+            session.found = grown;
+            session.found_room = room;
+        }
+        session.found[session.found_count++] = (struct finding){after, clock_now()};
+    }
+}
+
+static bool find_threads(struct reader reader) {
+    uint64_t after = session.scanned == 0 ? session.started : clock_now(); /* the first is admitted */
+    bool sound = threads_scan(reader);
+    session.scanned = clock_now();
+    note_found(after);
+    return sound;
+}
+
 static void watch(void) {
     take_tick_signal();
     take_fault_signals();
-    threads_scan(ordinary_reader());
-    session.scanned = clock_now();
+    find_threads(ordinary_reader());
     drain_all();
 }
 
@@ -249,10 +280,8 @@ static void observe(uint64_t due, uint32_t ticks) {
     session.due = due;
     take_fault_signals();
     struct tick tick = {.weight = ticks, .reader = ordinary_reader()};
-    if (clock_now() - session.scanned >= LOOK_LEAST) {
-        threads_scan(tick.reader);
-        session.scanned = clock_now();
-    }
+    if (clock_now() - session.scanned >= LOOK_LEAST)
+        find_threads(tick.reader);
     threads_each_live(observe_slot, &tick);
     drain_all();
 }
@@ -525,13 +554,14 @@ static int admit_threads(void) {
         return fail(EAGAIN, "no timer could be made; raise the limit of pending signals (ulimit -i)");
     if (error != 0)
         return fail(-error, "the calling thread could not be sampled: %s", strerror(-error));
-    for (int tries = 0; tries < FIRST_TRIES && !threads_scan(ordinary_reader()); tries++)
+    for (int tries = 0; tries < FIRST_TRIES && !find_threads(ordinary_reader()); tries++)
         ; /* what a changing list hides now, the session's thread finds later */
     return 0;
 }
 
 static int begin_threads(void) {
     pthread_mutex_lock(&session.work); /* the session's thread, which is there first, waits for it */
+    session.found_count = 0;
     int error = session.pauses > 0 ? 0 : start_thread();
     if (error != 0) {
         pthread_mutex_unlock(&session.work);
@@ -689,4 +719,16 @@ bool spprof_thread_name(uint64_t thread, int32_t *tid, char name[16]) {
     bool found = !atomic_read(active_peek, &sampler.active) && threads_name(thread, tid, name);
     pthread_mutex_unlock(&session.lock);
     return found;
+}
+
+bool spprof_thread_found(uint64_t thread, int32_t *tid, uint64_t *after, uint64_t *before) {
+    char name[16];
+    pthread_mutex_lock(&session.work);
+    bool is_found = thread < session.found_count && threads_name(thread, tid, name);
+    if (is_found) {
+        *after = session.found[thread].after;
+        *before = session.found[thread].before;
+    }
+    pthread_mutex_unlock(&session.work);
+    return is_found;
 }

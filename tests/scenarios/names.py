@@ -55,7 +55,7 @@ threads = [
     threading.Thread(target=run_functions, args=(range(index, total, THREADS), runs, addresses[index]))
     for index in range(THREADS)
 ]
-_native.start(int(sys.argv[2]), 64, 0, None)
+_native.start(int(sys.argv[2]), 64, 0, None, None, None)
 for thread in threads:
     thread.start()
 for thread in threads:

@@ -11,12 +11,12 @@ static PyObject *native_start(PyObject *Py_UNUSED(module), PyObject *arguments) 
     unsigned long long interval;
     unsigned int max_depth;
     int mode;
-    PyObject *owner;
-    if (!PyArg_ParseTuple(arguments, "KIiO:start", &interval, &max_depth, &mode, &owner))
+    PyObject *owner, *active, *limbo;
+    if (!PyArg_ParseTuple(arguments, "KIiOOO:start", &interval, &max_depth, &mode, &owner, &active, &limbo))
         return NULL;
     struct spprof_config config = {
         .size = sizeof config, .interval = interval, .max_depth = max_depth, .mode = (enum spprof_mode)mode};
-    enum recording_result result = recording_start(&config, owner);
+    enum recording_result result = recording_start(&config, owner, active, limbo);
     return result == RECORDING_FAILED ? NULL : PyBool_FromLong(result == RECORDING_DONE);
 }
 
@@ -67,7 +67,7 @@ static int fill_module(PyObject *module) {
 }
 
 static PyMethodDef methods[] = {
-    {"start", native_start, METH_VARARGS, "start(interval_ns, max_depth, mode, owner) -> bool"},
+    {"start", native_start, METH_VARARGS, "start(interval_ns, max_depth, mode, owner, active, limbo) -> bool"},
     {"stop", native_stop, METH_VARARGS, "stop([owner]) -> (owner, dict) | None"},
     {"stats", native_stats, METH_NOARGS, "stats() -> (owner, dict)"},
     {"is_active", native_is_active, METH_NOARGS, "is_active() -> bool"},

@@ -16,7 +16,8 @@ static char *put_code_point(char *at, Py_UCS4 point) {
     return at;
 }
 
-static bool take_string(PyObject *string, struct text *text) {
+bool names_take_string(const void *object, struct text *text) {
+    PyObject *string = (PyObject *)object;
     if (string == NULL || !PyUnicode_Check(string))
         return true; /* a code object that is no compiler's: it stays without this name */
     Py_ssize_t length = PyUnicode_GET_LENGTH(string);
@@ -47,8 +48,8 @@ static bool take_bytes(PyObject *bytes, struct text *text) {
 bool names_take(const void *code, struct code_names *names) {
     const PyCodeObject *object = code;
     *names = (struct code_names){.first_line = object->co_firstlineno};
-    if (take_string(object->co_qualname, &names->qualname) && take_string(object->co_filename, &names->filename) &&
-        take_bytes(object->co_linetable, &names->linetable))
+    if (names_take_string(object->co_qualname, &names->qualname) &&
+        names_take_string(object->co_filename, &names->filename) && take_bytes(object->co_linetable, &names->linetable))
         return true;
     code_names_free(names);
     return false;

@@ -7,6 +7,7 @@
 #include "atomics.h"
 #include "clock.h"
 #include "names.h"
+#include "watchers.h"
 
 /* `calls` serialises start, stop and statistics, and lets a waiting thread detach. `lock` guards
  * the two pointers against code watchers on other threads; it is held for moments. `calls`
@@ -33,6 +34,7 @@ static _Atomic uint64_t creations;
 static void after_fork_in_child(void) {
     memset(&calls, 0, sizeof calls);
     pthread_mutex_init(&lock, NULL);
+    thread_names_forget();
     present.codes = NULL;
     present.profile = NULL;
 }
@@ -66,23 +68,6 @@ static int on_code_event(PyCodeEvent event, PyCodeObject *code) {
         present.names_lost = true;
     pthread_mutex_unlock(&lock);
     return 0;
-}
-
-/* Watches this interpreter's code objects, from its first start on; for ever, because clearing a
- * watcher while another thread is calling it makes a free-threaded CPython call NULL
- * (PyCode_ClearWatcher and notify_code_watchers take no lock, in 3.13 to 3.15). Without a
- * session it does nothing. With `calls` held. False: no watcher is free. */
-static bool watch_codes(void) {
-    char known[64]; /* another copy of this extension has a watcher of its own */
-    snprintf(known, sizeof known, "spprof._native watches code at %p", (void *)&present);
-    PyObject *interpreter = PyInterpreterState_GetDict(PyInterpreterState_Get());
-    if (interpreter != NULL && PyDict_ContainsString(interpreter, known) == 1)
-        return true;
-    bool watched = interpreter != NULL && PyCode_AddWatcher(on_code_event) >= 0;
-    if (watched) /* where it cannot be noted, the next start takes another */
-        PyDict_SetItemString(interpreter, known, Py_True);
-    PyErr_Clear();
-    return watched;
 }
 
 /* --- start ---------------------------------------------------------------------------------- */
@@ -135,13 +120,15 @@ static int start_session(struct spprof_config config) {
 
 enum outcome { STARTED, ACTIVE, UNWATCHED, NO_MEMORY, REFUSED };
 
-static enum outcome start_present(const struct spprof_config *config) {
+static enum outcome start_present(const struct spprof_config *config, PyObject *active, PyObject *limbo,
+                                  struct running *running) {
     if (present.codes != NULL)
         return ACTIVE;
-    if (!watch_codes())
+    if (watchers_code(on_code_event) < 0)
         return UNWATCHED;
     if (!begin())
         return NO_MEMORY;
+    thread_names_begin(active, limbo, running); /* where it cannot, threads have the names of the kernel */
     int error = start_session(*config);
     if (error == 0)
         return STARTED;
@@ -170,18 +157,26 @@ static enum recording_result told(enum outcome outcome) {
     return RECORDING_FAILED;
 }
 
-enum recording_result recording_start(const struct spprof_config *config, PyObject *owner) {
+enum recording_result recording_start(const struct spprof_config *config, PyObject *owner, PyObject *active,
+                                      PyObject *limbo) {
     if (!enter())
         return RECORDING_FAILED;
     PyObject *former = NULL;
-    enum outcome outcome = start_present(config);
+    struct running running = {0};
+    struct lives lives = {0};
+    enum outcome outcome = start_present(config, active, limbo, &running);
     if (outcome == STARTED) {
         former = present.owner;
         present.owner = Py_NewRef(owner);
+    } else if (outcome != ACTIVE) {
+        thread_names_end(&lives);
     }
     leave();
+    enum recording_result result = told(outcome);
+    thread_names_identify(&running);
+    thread_names_free(&lives);
     Py_XDECREF(former);
-    return told(outcome);
+    return result;
 }
 
 /* --- stop, statistics ----------------------------------------------------------------------- */
@@ -193,11 +188,12 @@ static void take_threads(struct recording *taken) {
         taken->out_of_memory = true;
         return;
     }
-    struct recorded_thread *thread = taken->threads;
-    while (taken->thread_count < taken->stats.threads &&
-           spprof_thread_name(taken->thread_count, &thread->tid, thread->kernel_name)) {
+    for (uint64_t i = 0; i < taken->stats.threads; i++) {
+        struct recorded_thread *thread = &taken->threads[i];
+        if (!spprof_thread_name(i, &thread->tid, thread->kernel_name))
+            break;
+        spprof_thread_found(i, &thread->tid, &thread->after, &thread->before);
         taken->thread_count++;
-        thread++;
     }
 }
 
@@ -209,6 +205,7 @@ static void take_out(struct recording *taken) {
     spprof_get_stats(&taken->stats);
     take_threads(taken);
     PyEval_RestoreThread(detached);
+    thread_names_end(&taken->lives);
     /* Until all are named, whoever dies leaves its names: the recording goes last. */
     (void)atomic_read(creation_hear, &creations);
     codes_name_living(present.codes, names_take);
@@ -230,6 +227,7 @@ enum recording_result recording_stop(PyObject *owner, struct recording *taken) {
     if (is_active)
         take_out(taken);
     leave();
+    thread_names_read(&taken->lives);
     return is_active ? RECORDING_DONE : RECORDING_OTHER;
 }
 
@@ -237,6 +235,7 @@ void recording_free(struct recording *taken) {
     profile_free(taken->profile);
     codes_free(taken->codes);
     free(taken->threads);
+    thread_names_free(&taken->lives);
     Py_CLEAR(taken->owner);
 }
 

@@ -18,9 +18,11 @@
 #include "ordinary/codes.h"
 #include "ordinary/profile.h"
 #include "spprof.h"
+#include "thread_names.h"
 
 struct recorded_thread {
     int32_t tid;
+    uint64_t after, before; /* CLOCK_MONOTONIC, nanoseconds: it ran at a moment between them */
     char kernel_name[16];
 };
 
@@ -29,6 +31,7 @@ struct recording {
     struct profile *profile;
     struct recorded_thread *threads; /* by their number in the session */
     uint64_t thread_count;
+    struct lives lives; /* of Python's threads meanwhile */
     bool out_of_memory; /* some of it is missing: it is not to be shown as if it were whole */
     uint64_t started;   /* CLOCK_MONOTONIC, nanoseconds */
     struct spprof_stats stats;
@@ -38,10 +41,11 @@ struct recording {
 enum recording_result { RECORDING_DONE, RECORDING_OTHER, RECORDING_FAILED };
 
 /* Starts a session with the interval, depth and mode of `config`; its other fields are set here.
- * `owner` stands for it. RECORDING_OTHER: one is active, and nothing was changed.
- * RECORDING_FAILED: an exception is set: MemoryError, or RuntimeError with a line that says what
- * is wrong and what to do. */
-enum recording_result recording_start(const struct spprof_config *config, PyObject *owner);
+ * `owner` stands for it; `active` and `limbo` are those of `threading`. RECORDING_OTHER: one is active, and nothing
+ * was changed. RECORDING_FAILED: an exception is set: MemoryError, or RuntimeError with a line that
+ * says what is wrong and what to do. */
+enum recording_result recording_start(const struct spprof_config *config, PyObject *owner, PyObject *active,
+                                      PyObject *limbo);
 
 /* Stops the session that was started for `owner`, or for anyone where it is NULL, and hands over
  * what it recorded; to be freed by recording_free. RECORDING_OTHER: no such session is active.

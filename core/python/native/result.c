@@ -126,13 +126,26 @@ static PyObject *samples_array(const struct recording *recording) {
     return array;
 }
 
+static PyObject *kernel_name_of(const struct recorded_thread *thread) {
+    return PyUnicode_DecodeUTF8(thread->kernel_name, (Py_ssize_t)strlen(thread->kernel_name), "backslashreplace");
+}
+
+/* None where Python has no name for it. An empty one says nothing; of a thread that runs still the
+ * kernel's may say more, which was read a moment ago. */
+static PyObject *python_name_of(const struct recorded_thread *thread, const struct lives *lives) {
+    const struct life *life = lives_find(lives, thread->tid, thread->after, thread->before);
+    bool is_named = life != NULL && life->name.bytes != NULL;
+    if (is_named && (life->name.length != 0 || life->ended != LIFE_GOES_ON))
+        return string_of(life->name);
+    return Py_NewRef(Py_None);
+}
+
 static PyObject *threads_list(const struct recording *recording) {
     PyObject *list = PyList_New((Py_ssize_t)recording->thread_count);
     for (uint64_t i = 0; list != NULL && i < recording->thread_count; i++) {
         const struct recorded_thread *thread = &recording->threads[i];
-        PyObject *name =
-            PyUnicode_DecodeUTF8(thread->kernel_name, (Py_ssize_t)strlen(thread->kernel_name), "backslashreplace");
-        PyObject *entry = Py_BuildValue("iN", (int)thread->tid, name);
+        PyObject *entry =
+            Py_BuildValue("iNN", (int)thread->tid, kernel_name_of(thread), python_name_of(thread, &recording->lives));
         if (entry == NULL)
             Py_CLEAR(list);
         else

@@ -34,12 +34,15 @@ class NativeProfile(TypedDict):
     """Records "=iii": parent node or -1, index into codes, line or 0; a parent comes before its children."""
     samples: Buffer
     """Records "=qIiII": nanoseconds since the start, thread, innermost node or -1, weight in ticks, flags."""
-    threads: list[tuple[int, str]]
-    """Native thread id and the kernel's name for the thread."""
+    threads: list[tuple[int, str, str | None]]
+    """Native thread id, the kernel's name and the last that Python gave; None: not known."""
     stats: NativeStats
 
-def start(interval_ns: int, max_depth: int, mode: int, owner: object) -> bool:
-    """Start sampling every thread of the interpreter, on behalf of `owner`. `mode` is 0 for cpu, 1 for wall.
+def start(interval_ns: int, max_depth: int, mode: int, owner: object, active: object, limbo: object) -> bool:
+    """Start sampling every thread of the interpreter, on behalf of `owner`.
+
+    `mode` is 0 for cpu, 1 for wall. `active` and `limbo` are the dictionaries of `threading` that
+    tell threads' names; where they are none, or no dict watcher is free, there are no names.
 
     False where a session is active. Raises RuntimeError when this interpreter cannot be sampled, MemoryError.
     """

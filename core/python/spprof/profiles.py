@@ -242,17 +242,20 @@ def _totals(
     return totals
 
 
-def name_threads(found: Sequence[tuple[int, str]], python_names: Mapping[int, str], process_name: str) -> list[Thread]:
+def name_threads(
+    found: Sequence[tuple[int, str, str | None]], living: Mapping[int, str], process_name: str
+) -> list[Thread]:
     """Threads with the best name known: Python's, else the kernel's, else the thread id.
 
-    `python_names` are the living threads' by native id. The kernel reuses ids, so of several threads with one id only
-    the last can be the living one. A kernel name equal to the process's was inherited and says nothing.
+    `found` has the native id, the kernel's name, and Python's where it is known. Else it may be in
+    `living`, by native id: the kernel uses ids again, so of several threads with one id only the last
+    can be the living one. A kernel name equal to the process's was inherited and says nothing.
     """
-    last = {native_id: index for index, (native_id, _) in enumerate(found)}
+    last = {native_id: index for index, (native_id, _, _) in enumerate(found)}
     threads = []
-    for index, (native_id, kernel_name) in enumerate(found):
-        name = python_names.get(native_id) if last[native_id] == index else None
-        if not name:
-            name = kernel_name if kernel_name not in ("", process_name) else f"thread {native_id}"
-        threads.append(Thread(index, native_id, name))
+    for index, (native_id, kernel_name, name) in enumerate(found):
+        if name is None:
+            name = living.get(native_id) if last[native_id] == index else None
+            name = name or (kernel_name if kernel_name != process_name else "")
+        threads.append(Thread(index, native_id, name or f"thread {native_id}"))
     return threads

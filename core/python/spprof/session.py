@@ -14,7 +14,7 @@ import os
 import platform
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar, cast, overload
 
@@ -130,7 +130,12 @@ def begin_unless_active(settings: Settings) -> bool:
         )
     _prepare_process()
     return _native.start(
-        round(settings.interval_ms * 1_000_000), settings.max_depth, MODES.index(settings.mode), settings
+        round(settings.interval_ms * 1_000_000),
+        settings.max_depth,
+        MODES.index(settings.mode),
+        settings,
+        getattr(threading, "_active", None),
+        getattr(threading, "_limbo", None),
     )
 
 
@@ -159,12 +164,20 @@ def _stop_at_exit() -> None:
 
 
 def _profile_of(settings: Settings, native: NativeProfile) -> Profile:
-    threads = name_threads(native["threads"], _living_threads(), _process_name())
+    is_nameless = any(name is None for _, _, name in native["threads"])
+    living = _living_threads() if is_nameless else {}
+    threads = name_threads(native["threads"], living, _process_name())
     return Profile(native, mode=settings.mode, interval_ms=settings.interval_ms, threads=threads)
 
 
 def _living_threads() -> dict[int, str]:
-    return {thread.native_id: thread.name for thread in threading.enumerate() if thread.native_id is not None}
+    """By native id: for what the extension could not name. A program may have its own `name`."""
+    names = {}
+    for thread in threading.enumerate():
+        with suppress(Exception):
+            if thread.native_id is not None and isinstance(thread.name, str):
+                names[thread.native_id] = thread.name
+    return names
 
 
 def _process_name() -> str:
