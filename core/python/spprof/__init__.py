@@ -8,11 +8,15 @@ One session at a time in a process. Every function here may be called from any t
 platform; only starting a session needs its native extension.
 """
 
+import sys
+
 __version__ = "0.1.0"
 
-from .counters import Stats
-from .profiles import Frame, Function, Profile, Sample, Thread
-from .session import Profiler, is_active, profile, start, stats, stop
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .counters import Stats
+    from .profiles import Frame, Function, Profile, Sample, Thread
+    from .session import Profiler, is_active, profile, start, stats, stop
 
 __all__ = [
     "Frame",
@@ -29,3 +33,29 @@ __all__ = [
     "stats",
     "stop",
 ]
+
+
+def _is_command() -> bool:
+    """Whether the command line may be what imports the package: as a module, or as a script."""
+    program = (getattr(sys, "argv", None) or [""])[0]
+    return program == "-m" or program.rpartition("/")[2] == "spprof"
+
+
+def _load() -> None:
+    """Put every name of `__all__` here."""
+    from . import counters, profiles, session
+
+    for module in (counters, profiles, session):
+        globals().update({name: getattr(module, name) for name in __all__ if hasattr(module, name)})
+
+
+def __getattr__(name: str) -> object:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    _load()
+    return globals()[name]
+
+
+# The command line first chooses where modules come from (`imports`), and this file runs before it.
+if not _is_command():
+    _load()

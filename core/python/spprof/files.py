@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import secrets
 import stat
 from collections.abc import Iterable
 from contextlib import suppress
@@ -18,7 +17,7 @@ def write_whole(path: str | os.PathLike[str], pieces: Iterable[str]) -> None:
     """
     target = os.path.realpath(path)
     permissions = _permissions_of(target)
-    temporary = os.path.join(os.path.dirname(target), f".spprof-{secrets.token_hex(8)}.tmp")
+    temporary = os.path.join(os.path.dirname(target), f".spprof-{os.urandom(8).hex()}.tmp")
     try:
         with open(temporary, "x", encoding="utf-8", newline="\n") as file:
             file.writelines(pieces)
@@ -38,7 +37,7 @@ def check_writable(path: str | os.PathLike[str]) -> None:
     target = os.path.realpath(path)
     _permissions_of(target)
     folder = os.path.dirname(target)
-    probe = os.path.join(folder, f".spprof-{secrets.token_hex(8)}.tmp")
+    probe = os.path.join(folder, f".spprof-{os.urandom(8).hex()}.tmp")
     try:
         with open(probe, "x"):
             pass

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import builtins
 import importlib.machinery
-import importlib.util
 import io
 import os
 import pkgutil
@@ -19,6 +18,8 @@ import types
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+
+from . import imports
 
 _PACKAGE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "")
 
@@ -41,14 +42,13 @@ class Program:
     """A program that is there, as far as can be told without running any of it.
 
     `load` may run code of the program (a module's parent packages); it raises NotRunnable where the program turns out
-    not to exist after all. `search` is what the program has for `sys.path[0]`, `argv0` what it has for `sys.argv[0]`
-    until it is loaded. `name` is for naming files after it.
+    not to exist after all. `search` is what the program has for `sys.path[0]`, None for nothing of
+    its own, `argv0` what it has for `sys.argv[0]` until it is loaded. `name` is for naming files.
     """
 
     name: str
     argv0: str
-    search: str
-    is_safe_path: bool
+    search: str | None
     load: Callable[[], Loaded]
 
 
@@ -89,8 +89,8 @@ def find_script(path: str) -> Program:
             content = file.read()
     except OSError as error:
         raise NotRunnable(f"cannot read {path!r}: {error.strerror}") from None
-    search = os.path.dirname(os.path.realpath(path))
-    return Program(name, path, search, bool(sys.flags.safe_path), lambda: _load_script(path, full, content))
+    search = None if sys.flags.safe_path else os.path.dirname(os.path.realpath(path))
+    return Program(name, path, search, lambda: _load_script(path, full, content))
 
 
 def _load_script(path: str, full: str, content: bytes) -> Loaded:
@@ -106,20 +106,16 @@ def _find_in_container(name: str, path: str, full: str, importer: object) -> Pro
         raise NotRunnable(f"there is no '__main__' module in {path!r}")
     loader = spec.loader
     # A container is searched even where the folder of a script would not be (python -P).
-    return Program(name, path, full, False, lambda: _loaded(spec, loader.get_code("__main__"), path))
+    return Program(name, path, full, lambda: _loaded(spec, loader.get_code("__main__"), path))
 
 
 def find_module(name: str) -> Program:
     """The program that `python -m name` runs. Raises NotRunnable, possibly only from the program's `load`."""
     top = name.partition(".")[0]
-    _put_search_path(os.getcwd(), bool(sys.flags.safe_path))
-    try:
-        is_there = bool(top) and importlib.util.find_spec(top) is not None
-    except (ImportError, ValueError):
-        is_there = False
-    if not is_there:
+    folder = None if sys.flags.safe_path else os.getcwd()
+    if not top or not imports.find(top, folder):
         raise NotRunnable(f"there is no module {name!r}")
-    return Program(name, "-m", os.getcwd(), bool(sys.flags.safe_path), lambda: _load_module(name))
+    return Program(name, "-m", folder, lambda: _load_module(name))
 
 
 def _load_module(name: str) -> Loaded:
@@ -145,7 +141,7 @@ def run(program: Program, arguments: list[str]) -> Outcome:
     Its uncaught exception has been reported when this returns, as has the message of its `sys.exit`.
     """
     sys.argv[:] = [program.argv0, *arguments]
-    _put_search_path(program.search, program.is_safe_path)
+    imports.hand_over(program.search)
     error = _uncaught(lambda: _execute(program))
     match error:
         case None:
@@ -195,16 +191,6 @@ def exit_as(outcome: Outcome) -> int:
         sys.excepthook = lambda *_: None  # it has been reported
         raise KeyboardInterrupt
     return outcome.status
-
-
-def _put_search_path(folder: str, is_safe_path: bool) -> None:
-    """Make `folder` the first place for imports, in place of the launcher's own where there is one."""
-    if is_safe_path:
-        return
-    if sys.flags.safe_path:
-        sys.path.insert(0, folder)
-    else:
-        sys.path[0] = folder
 
 
 def _new_main(loaded: Loaded) -> types.ModuleType:

@@ -1,0 +1,201 @@
+"""The commands: `python -m spprof run [options] SCRIPT ...` or `... run [options] -m MODULE ...`.
+
+Standard output and the exit status belong to the program. The profiler's own lines go to standard error, each with
+`spprof: ` in front. Exit status 2 means that the program was not run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import os
+import re
+import sys
+from collections.abc import Sequence
+from typing import NoReturn, TextIO
+
+from . import __version__, files, formats, launch, report, session
+
+_REFUSED = 2
+_LONGEST_NAME = 50  # characters of the program's name in a file name: 200 bytes at most, of 255
+
+
+class Refusal(Exception):
+    """A reason not to run the program. The message is one sentence for its user."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Request:
+    """A checked command line; `output` is an absolute path."""
+
+    settings: session.Settings
+    program: launch.Program
+    arguments: list[str]
+    output: str
+    format: str
+
+
+class Speaker:
+    """Says the profiler's lines on the standard error of the start, whatever the program does with `sys.stderr`."""
+
+    def __init__(self, stream: TextIO | None) -> None:
+        self._stream = stream
+
+    def say(self, text: str) -> None:
+        """One line, whatever characters a name in it has; nothing where standard error is gone."""
+        if self._stream is None:
+            return
+        try:
+            self._stream.write(f"spprof: {formats.escaped(text, also='')}\n")
+            self._stream.flush()
+        except (OSError, ValueError):  # ValueError: the program has closed it
+            pass
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """As `cli.main`, which has chosen the path for imports."""
+    speaker = Speaker(sys.stderr)
+    try:
+        outcome = _run(_understood(sys.argv[1:] if argv is None else argv), speaker)
+    except Refusal as refusal:
+        speaker.say(str(refusal))
+        return _REFUSED
+    return launch.exit_as(outcome)
+
+
+# --- before the program ----------------------------------------------------------------------------------------------
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise Refusal(f"{message}; '{self.prog} --help' tells more")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog="spprof", description="Sampling profiler for CPython.", allow_abbrev=False)
+    parser.add_argument("--version", action="version", version=f"spprof {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="run", required=True)
+    run = commands.add_parser(
+        "run",
+        help="run a program under the profiler",
+        usage="%(prog)s [-i MS] [-o FILE] [-f FORMAT] [--mode MODE] (SCRIPT | -m MODULE) [ARGUMENT ...]",
+        description="Runs the program, then writes its profile and a summary. The exit status is the program's own.",
+        allow_abbrev=False,
+    )
+    run.add_argument(
+        "-i",
+        "--interval",
+        metavar="MS",
+        type=_interval,
+        default=session.DEFAULT_INTERVAL_MS,
+        help="milliseconds between two samples of a thread, 0.1 to 10000 (default: %(default)s)",
+    )
+    run.add_argument("-o", "--output", metavar="FILE", help="default: spprof-PROGRAM-PID with the format's suffix")
+    run.add_argument("-f", "--format", choices=list(formats.FORMATS), default="speedscope", help="default: %(default)s")
+    run.add_argument(
+        "--mode", choices=session.MODES, default=session.MODES[0], help="what drives the samples (default: %(default)s)"
+    )
+    run.add_argument("-m", dest="is_module", action="store_true", help="the program is a module, as with python -m")
+    run.add_argument(
+        "program",
+        metavar="SCRIPT | MODULE",
+        nargs=argparse.REMAINDER,
+        help="a file, or a folder or archive with a __main__; all that follows is the program's",
+    )
+    return parser
+
+
+def _interval(text: str) -> float:
+    try:
+        interval_ms = float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of milliseconds") from None
+    try:
+        session.check_interval(interval_ms)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    return interval_ms
+
+
+def _understood(argv: Sequence[str]) -> Request:
+    options = _parser().parse_args(argv)
+    words = _without_separator(options.program)
+    if not words:
+        raise Refusal("there is no program to run; 'spprof run --help' tells more")
+    program, *arguments = words
+    try:
+        found = launch.find_module(program) if options.is_module else launch.find_script(program)
+    except launch.NotRunnable as error:
+        raise Refusal(str(error)) from None
+    output = _checked_output(options.output or _default_output(found.name, options.format))
+    settings = session.Settings(options.interval, session.DEFAULT_DEPTH, options.mode)
+    return Request(settings, found, arguments, output, options.format)
+
+
+def _without_separator(words: list[str]) -> list[str]:
+    return words[1:] if words[:1] == ["--"] else words
+
+
+def _default_output(program: str, format: str) -> str:
+    name = re.sub(r"[^\w.-]", "_", program)[:_LONGEST_NAME]
+    return f"spprof-{name}-{os.getpid()}{formats.get(format).suffix}"
+
+
+def _checked_output(path: str) -> str:
+    output = os.path.abspath(path)
+    try:
+        files.check_writable(output)
+    except OSError as error:
+        where = "" if error.filename == output else f" ({error.filename})"
+        raise Refusal(f"cannot write {output}: {error.strerror}{where}; name another file with -o") from None
+    return output
+
+
+# --- the program and after it ----------------------------------------------------------------------------------------
+
+
+def _run(request: Request, speaker: Speaker) -> launch.Outcome:
+    """How the program ended, with status 1 for one that ended well but whose profile could not be delivered."""
+    process = os.getpid()
+    try:
+        session.begin(request.settings)
+    except RuntimeError as error:
+        raise Refusal(str(error)) from None
+    try:
+        outcome = launch.run(request.program, request.arguments)
+    except launch.NotRunnable as error:
+        session.end(request.settings)
+        raise Refusal(str(error)) from None
+    if os.getpid() != process:  # a forked child that came out of the program: the profile is its parent's
+        return outcome
+    launch.wait_for_threads()
+    try:
+        is_delivered = _deliver(request, speaker)
+    except KeyboardInterrupt:
+        speaker.say("interrupted before the profile was saved")
+        return launch.Outcome(1, is_interrupted=True)
+    if is_delivered or outcome.status & 0xFF:  # all of it that the system passes on
+        return outcome
+    return dataclasses.replace(outcome, status=1)
+
+
+def _deliver(request: Request, speaker: Speaker) -> bool:
+    """Stop, save and say the summary; whether the profile is in its file."""
+    profile = session.end(request.settings)
+    if profile is None:
+        speaker.say("the program stopped the profiling session itself, so there is no profile to save")
+        return False
+    launchers = launch.calling_files()
+    profile = profile.trimmed(lambda frame: frame.filename in launchers or launch.is_launcher_file(frame.filename))
+    for line in report.lines(profile):
+        speaker.say(line)
+    try:
+        profile.save(request.output, request.format)
+    except OSError as error:
+        speaker.say(f"cannot save the profile to {request.output}: {error.strerror or error}")
+        return False
+    except MemoryError:
+        speaker.say(f"cannot save the profile to {request.output}: out of memory")
+        return False
+    speaker.say(f"saved to {request.output}")
+    return True
