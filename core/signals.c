@@ -36,9 +36,9 @@ static struct front {
     /* The newest owner, UNSETTLED while a thread is finding it out, or NO_PLACE: signals_take and signals_give_back write;
      * handlers read, and write where the kernel has called an older owner's function. */
     _Atomic int place;
-    bool
-        given_back; /* by us: the owner at `place` has the signal itself. Taking and giving back alone use these two. */
-    bool begun;     /* the fields above mean something */
+    /* By us: the owner at `place` has the signal itself, or is about to. Taking and giving back write, handlers read. */
+    _Atomic bool given_back;
+    bool begun; /* the fields above mean something. Taking alone uses it. */
 } fronts[NSIG];
 
 /* --- actions --------------------------------------------------------------------------------------------- */
@@ -100,6 +100,12 @@ static struct sigaction action_in_front(int place) {
 /* --- the list --------------------------------------------------------------------------------------------- */
 
 static bool is_passed_over(int place) { return atomic_read(disposition_find, &owners[place].passed_over); }
+
+static bool is_given_back(int signal) { return atomic_read(disposition_find, &fronts[signal].given_back); }
+
+static void note_giving_back(int signal, bool given_back) {
+    atomic_write(disposition_publish, &fronts[signal].given_back, given_back);
+}
 
 static void pass_over(int place, bool passed) { atomic_write(disposition_publish, &owners[place].passed_over, passed); }
 
@@ -165,7 +171,7 @@ static int place_in_list(int signal, const struct sigaction *present, int newest
     int known = newest;
     while (known != NO_PLACE && owners[known].action.sa_sigaction != present->sa_sigaction)
         known = owners[known].older;
-    bool again = known != NO_PLACE && known == newest && !fronts[signal].given_back && is_function(present);
+    bool again = known != NO_PLACE && known == newest && !is_given_back(signal) && is_function(present);
     int older = known != NO_PLACE ? owners[known].older : newest;
     int place = again ? come_again(signal, present, known) : remember(signal, present, older, NO_PLACE);
     if (place != NO_PLACE)
@@ -197,7 +203,7 @@ static int displace(int signal, struct sigaction present, int newest, int *error
 
 static void settle(int signal, int place, bool given_back) {
     int meant = meant_place(signal, place);
-    fronts[signal].given_back = given_back;
+    note_giving_back(signal, given_back);
     atomic_write(disposition_publish, &fronts[signal].place, meant);
 }
 
@@ -209,7 +215,7 @@ static int take_from(int signal, const struct sigaction *present) {
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
     int error, place = displace(signal, *present, newest, &error);
-    settle(signal, place != NO_PLACE ? place : newest, place == NO_PLACE && front->given_back);
+    settle(signal, place != NO_PLACE ? place : newest, place == NO_PLACE && is_given_back(signal));
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     return error;
 }
@@ -236,12 +242,15 @@ void signals_give_back(int signal) {
     int place = place_of_action(&present), meant = meant_place(signal, place);
     if (meant != NO_PLACE)
         owner = owners[meant].action;
-    if (sigaction(signal, &owner, &replaced) != 0)
+    note_giving_back(signal, true); /* before a handler finds the owner in front */
+    if (sigaction(signal, &owner, &replaced) != 0) {
+        note_giving_back(signal, false);
         return;
+    }
     bool expected = place_of_action(&replaced) == place;
-    settle(signal, place, expected);
     if (!expected)
         sigaction(signal, &replaced, NULL); /* somebody has come in front meanwhile */
+    settle(signal, place, expected);
 }
 
 bool signals_in_front(int signal) {
@@ -312,6 +321,10 @@ static void renew_flags(struct call *call) {
     call->is_told = false;
 }
 
+static bool is_itself_in_front(const struct owner *owner, const struct sigaction *present) {
+    return is_function(present) && present->sa_sigaction == owner->action.sa_sigaction;
+}
+
 /* Who called: the stack tells (thunks.h), except where a handler's last act is to call its predecessor and its own frame
  * has gone already. The kernel calls only what is in front. */
 static void find_caller(struct call *call, bool kernels_frame) {
@@ -331,7 +344,7 @@ static void find_caller(struct call *call, bool kernels_frame) {
     const struct owner *owner = &owners[call->place];
     if (call->by_kernel && owner->signal == call->signal)
         note_front(call);
-    else if (is_function(&present) && present.sa_sigaction == owner->action.sa_sigaction)
+    else if (is_itself_in_front(owner, &present) && !is_given_back(call->signal))
         call->place = owner->older; /* it came in front again, and called its own place */
 }
 

@@ -153,6 +153,13 @@ def test_owner_that_passes_on_while_we_take_the_signal(program):
     assert sampled(program, words) == (0, "Bb-6 Ab . end\n")
 
 
+def test_signal_that_is_given_back_while_its_handler_begins(program):
+    """The owner is in front again by our doing: it has not come again and called its own function. It runs with our mask."""
+    words = "signal:11 take:A:m:i start meanwhile:stop"
+    assert sampled(program, f"{words} send:raise send:raise") == (0, "Abuv-6 . Ab-6 . end\n")
+    assert sampled(program, f"{words} send:fault") == (0, "Abuv2 . end\n")
+
+
 def test_owners_that_come_and_go_take_no_more_places(program):
     rounds = "take:B:c: look back:B look take:C:c: look back:C look take:B:n: look take:A:n: look " * 200
     words = f"signal:27 take:A:n: start {rounds} take:B:n: look send:raise"

@@ -352,9 +352,11 @@ void owners_run(int count, char **words, void (*with)(const char *what)) {
 #include "signals.h"
 
 /* What comes between two of our calls: a word that is run when we have looked who is in front, and a signal to another
- * thread when we have put ourselves there, which has time to go wrong. */
+ * thread when we have put ourselves there, which has time to go wrong. `meanwhile` is a session's word that is run when a
+ * handler of ours has been called and has not yet looked who is in front. */
 static bool ours;
 static const char *between;
+static const char *meanwhile;
 static bool send_within;
 static pthread_t other;
 
@@ -380,10 +382,20 @@ static void let_pass_on(void) {
         usleep(1000);
 }
 
+static void as_a_session(const char *what);
+
+static void run_meanwhile(void) {
+    const char *what = meanwhile;
+    meanwhile = NULL;
+    as_a_session(what);
+}
+
 int sigaction(int which, const struct sigaction *action, struct sigaction *found) {
     static int (*next)(int, const struct sigaction *, struct sigaction *);
     if (next == NULL)
         next = (int (*)(int, const struct sigaction *, struct sigaction *))dlsym(RTLD_NEXT, "sigaction");
+    if (!ours && which == number && action == NULL && meanwhile != NULL)
+        run_meanwhile();
     const char *before = ours && which == number && action != NULL ? between : NULL;
     if (before == NULL)
         return next(which, action, found);
@@ -436,10 +448,12 @@ static void take_signal(int which) {
 
 /* As session.c does it. */
 static void as_a_session(const char *what) {
-    const char *rest = after(what, "between:");
+    const char *rest = after(what, "between:"), *later = after(what, "meanwhile:");
     ours = true;
     if (rest != NULL) {
         between = rest;
+    } else if (later != NULL) {
+        meanwhile = later;
     } else if (strcmp(what, "claim") == 0) {
         claim_on_ticks = claim_42;
     } else if (strcmp(what, "spoil") == 0) {
