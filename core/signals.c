@@ -116,13 +116,12 @@ static int meant_place(int signal, int place) {
     return place;
 }
 
-/* A place of such an owner, but for `except`; NO_PLACE: there is none. */
-static int find_known(int signal, const struct sigaction *action, int older, int except) {
+/* A place of such an owner; NO_PLACE: there is none. */
+static int find_known(int signal, const struct sigaction *action, int older) {
     int found = NO_PLACE, known = atomic_read(disposition_find, &owners_known);
     for (int place = 0; place < known; place++) {
         const struct owner *owner = &owners[place];
-        bool same =
-            place != except && owner->signal == signal && owner->older == older && same_action(&owner->action, action);
+        bool same = owner->signal == signal && owner->older == older && same_action(&owner->action, action);
         if (same && (found == NO_PLACE || is_passed_over(found)))
             found = place;
     }
@@ -141,25 +140,32 @@ static int add(int signal, const struct sigaction *action, int older, int afterw
     return place;
 }
 
-/* The same, or a new one. NO_PLACE: there are too many. */
-static int remember(int signal, const struct sigaction *action, int older, int except) {
-    int place = find_known(signal, action, older, except), afterwards = NO_PLACE;
-    if (place != NO_PLACE)
-        return place;
+static int remember(int signal, const struct sigaction *action, int older);
+
+/* A new one, with what it becomes at a delivery. NO_PLACE: there are too many. */
+static int add_owner(int signal, const struct sigaction *action, int older) {
+    int afterwards = NO_PLACE;
     if (is_function(action) && (action->sa_flags & SA_RESETHAND)) {
         struct sigaction reset = *action;
         reset.sa_handler = SIG_DFL;
-        afterwards = remember(signal, &reset, older, NO_PLACE);
+        afterwards = remember(signal, &reset, older);
         if (afterwards == NO_PLACE)
             return NO_PLACE;
     }
     return add(signal, action, older, afterwards);
 }
 
+/* The same, or a new one. NO_PLACE: there are too many. */
+static int remember(int signal, const struct sigaction *action, int older) {
+    int place = find_known(signal, action, older);
+    return place != NO_PLACE ? place : add_owner(signal, action, older);
+}
+
 /* An owner that we have replaced puts itself in front again. It may have been given its own place as its predecessor: from
- * then on that place stands for the next older owner, and the owner has another. */
+ * then on that place stands for the next older owner, and the owner has a new one: any that it had before it may have been
+ * given as its predecessor too, and may still have. */
 static int come_again(int signal, const struct sigaction *present, int place) {
-    int other = remember(signal, present, owners[place].older, place);
+    int other = add_owner(signal, present, owners[place].older);
     if (other != NO_PLACE)
         pass_over(place, true);
     return other;
@@ -173,7 +179,7 @@ static int place_in_list(int signal, const struct sigaction *present, int newest
         known = owners[known].older;
     bool again = known != NO_PLACE && known == newest && !is_given_back(signal) && is_function(present);
     int older = known != NO_PLACE ? owners[known].older : newest;
-    int place = again ? come_again(signal, present, known) : remember(signal, present, older, NO_PLACE);
+    int place = again ? come_again(signal, present, known) : remember(signal, present, older);
     if (place != NO_PLACE)
         pass_over(place, false);
     return place;

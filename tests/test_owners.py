@@ -112,6 +112,7 @@ SAMPLES = {
     "signal:27 ignore start send:raise": (0, ". end\n"),
     "signal:27 take:A:n: start stop send:raise": (0, "Ab . end\n"),
     "signal:27 take:A:n: start take:B:o: look take:B:o: look send:raise": (0, "Bb Ab . end\n"),
+    "signal:27 take:A:n: start take:B:c: look take:B:c: look back:B take:B:c: look send:raise": (0, "Bb Ab . end\n"),
     "signal:11 take:A:m:i start take:B:c:i stop start send:fault": (0, "Bb2 Ab2 . end\n"),
     "signal:11 take:A:j: start send:fault send:fault": (0, "Ab left . Ab left . end\n"),
     "signal:11 ignore start send:fault": (-SEGV, ""),
