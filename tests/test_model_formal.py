@@ -1,4 +1,4 @@
-"""The litmus tests, the proofs and the model of the lifecycle: all come out as stated, and whoever judges them can fail."""
+"""The litmus tests, the proofs and the models of the lifecycle: all come out as stated, and whoever judges them can fail."""
 
 import contextlib
 import json
@@ -196,19 +196,35 @@ def test_variant_that_does_not_fit():
         prove.varied(prove.Variant("gone", "ring_push", "core/ring.c", "no such text", ""))
 
 
+def text_of(model):
+    return (MODEL / "lifecycle" / f"{model}.pml").read_text()
+
+
+CORE = "".join(path.read_text() for path in (support.ROOT / "core").rglob("*.[ch]"))
+
+
 def test_model_names_functions_that_exist():
-    text = (MODEL / "lifecycle" / "lifecycle.pml").read_text()
-    core = "".join(path.read_text() for path in (support.ROOT / "core").rglob("*.[ch]"))
+    text = text_of("lifecycle")
     named = set(re.findall(r"\b([a-z]+(?:_[a-z]+)+|admit|enter|leave|retire|quiesce)\(\)", text.split("#define", 1)[1]))
     assert {"enter", "leave", "retire", "quiesce", "close_slot"} <= named
     own = {"lock_work", "unlock_work", "fork_child"}
-    assert {name for name in named - own if not re.search(rf"\b{name}\(", core)} == set()
+    assert {name for name in named - own if not re.search(rf"\b{name}\(", CORE)} == set()
 
 
-def test_every_mutant_of_the_model_is_run():
-    text = (MODEL / "lifecycle" / "lifecycle.pml").read_text()
+def test_model_of_owners_names_functions_that_exist():
+    text = text_of("owners").split("#define", 1)[1]
+    named = set(re.findall(r"\b([a-z]+(?:_[a-z]+)+)\(\)", text)) | set(re.findall(r"^inline (\w+)\(", text, re.M))
+    assert {"signals_take", "take_from", "come_again", "signals_give_back", "find_caller", "note_front"} <= named
+    own = {"swap", "deliver"}
+    assert {name for name in named - own if not re.search(rf"\b{name}\(", CORE)} == set()
+
+
+@pytest.mark.parametrize("model", ["lifecycle", "owners"])
+def test_every_mutant_of_a_model_is_run(model):
+    text = text_of(model)
     listed = set(re.findall(r"^ \*   ([A-Z_]+) ", text, re.M))
-    assert listed == set(check.MUTANTS)
+    assert listed == {run.twin for run in check.MUTANTS.values() if run.file == model}
+    assert all(re.search(rf"^#if(n?def| defined).*\b{name}\b", text, re.M) for name in listed)
 
 
 def test_wrong_environment():

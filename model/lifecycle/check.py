@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
-"""Checks the model of a session's life in every interleaving, and that each of its mutants fails.
+"""Checks the models of a session's life and of a signal's owners in every interleaving, and that each mutant fails.
 
 usage: model/lifecycle/check.py [NAME...]
 
-NAME is threads, abandon or fork, for the model itself, or one of its mutants (NO_CHECK, ...; they are listed in lifecycle.pml).
+NAME is threads, abandon, fork or owners, for a model itself, or a mutant of one: they are listed in lifecycle.pml, and in owners.pml,
+whose mutants' names begin with owners here (owners-NO_WAIT).
 
 Exit status: 0 all as stated; 1 a verdict differs; 2 a wrong argument; 3 spin is missing; 4 spin or the compiler could not
 read the model, or a part of it was never reached; 5 nothing was run.
@@ -14,6 +15,7 @@ import re
 import shutil
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
@@ -23,19 +25,36 @@ from model.rows import Row
 
 HERE = Path(__file__).resolve().parent
 
-MODEL = HERE / "lifecycle.pml"
-# What each run defines, and the processes of which every step must be reached where it holds.
+
+@dataclass(frozen=True)
+class Run:
+    """One run of spin: the file, the claim that it is of, what it defines."""
+
+    file: str
+    claim: str
+    defines: tuple = ()
+    complete: tuple = ()  # the processes of which every step must be reached where it holds
+    twin: str = ""  # the mutant's name
+
+
 MODELS = {
-    "threads": ((), ("handler", "threads", "watch")),
-    "abandon": (("ABANDON",), ("handler", "threads", "watch")),
-    "fork": (("FORK",), ("child",)),
+    "threads": Run("lifecycle", "lifecycle", complete=("handler", "threads", "watch")),
+    "abandon": Run("lifecycle", "lifecycle_abandon", ("ABANDON",), complete=("handler", "threads", "watch")),
+    "fork": Run("lifecycle", "lifecycle_fork", ("FORK",), complete=("child",)),
+    "owners": Run("owners", "owners", complete=("session", "neighbour", "signal")),
 }
 MUTANTS = {
-    **{name: (name,) for name in (
+    **{name: Run("lifecycle", "lifecycle", (name,), twin=name) for name in (
         "NO_CHECK", "NO_LEASE", "NO_WAIT", "CHECK_BEFORE_RAISE", "FREE_BEFORE_QUIESCE", "NO_RETIRE", "NEVER_LEAVE",
     )},
-    **{name: ("ABANDON", name) for name in ("FREE_ABANDONED", "LET_ABANDONED", "KEEP_ABANDONED")},
-    "NO_FORK_RESET": ("FORK", "NO_FORK_RESET"),
+    **{name: Run("lifecycle", "lifecycle_abandon", ("ABANDON", name), twin=name) for name in (
+        "FREE_ABANDONED", "LET_ABANDONED", "KEEP_ABANDONED",
+    )},
+    "NO_FORK_RESET": Run("lifecycle", "lifecycle_fork", ("FORK", "NO_FORK_RESET"), twin="NO_FORK_RESET"),
+    **{f"owners-{name}": Run("owners", "owners", (name,), twin=name) for name in (
+        "NO_COMPARE", "NO_WAIT", "WAIT_FOR_ANY", "NO_COME_AGAIN", "REUSED", "NO_DYNAMIC", "NOT_TOLD", "TOLD_LATE",
+        "GIVE_BACK_BLIND",
+    )},
 }  # fmt: skip
 DEPTH = 1_000_000
 
@@ -50,17 +69,14 @@ def unreached(output, process):
 
 def check(name):
     """One row: the model, or a mutant of it."""
-    defines, complete = MODELS.get(name) or (MUTANTS[name], ())
-    mutant = name in MUTANTS
-    claim = "_".join(["lifecycle", *(word.lower() for word in ("ABANDON", "FORK") if word in defines)])
-    row = Row(claim, "lifecycle", "spin",
-              "refuted" if mutant else "holds", "unreadable", name if mutant else "",
+    run = MODELS.get(name) or MUTANTS[name]
+    row = Row(run.claim, "lifecycle", "spin", "refuted" if run.twin else "holds", "unreadable", run.twin,
               repeat=f"model/lifecycle/check.py {name}")  # fmt: skip
     folder = rows.WORK / "lifecycle" / name
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     steps = (
-        ["spin", *(f"-D{word}" for word in defines), "-a", MODEL],
+        ["spin", *(f"-D{word}" for word in run.defines), "-a", HERE / f"{run.file}.pml"],
         ["cc", "-O1", "-w", "-DSAFETY", "-o", "pan", "pan.c"],
         ["./pan", f"-m{DEPTH}"],
     )
@@ -76,7 +92,7 @@ def check(name):
         row.unreadable = True
         return row
     row.observed = "refuted" if int(errors[1]) else "holds"
-    never = [line for process in complete for line in unreached(output, process)]
+    never = [line for process in run.complete for line in unreached(output, process)]
     if row.observed == "holds" and never:
         row.observed = f"never reached: {never[0]}"
     return row
