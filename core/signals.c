@@ -116,13 +116,16 @@ static int meant_place(int signal, int place) {
     return place;
 }
 
+static bool is_owner(int place, int signal, const struct sigaction *action, int older) {
+    const struct owner *owner = &owners[place];
+    return owner->signal == signal && owner->older == older && same_action(&owner->action, action);
+}
+
 /* A place of such an owner; NO_PLACE: there is none. */
 static int find_known(int signal, const struct sigaction *action, int older) {
     int found = NO_PLACE, known = atomic_read(disposition_find, &owners_known);
     for (int place = 0; place < known; place++) {
-        const struct owner *owner = &owners[place];
-        bool same = owner->signal == signal && owner->older == older && same_action(&owner->action, action);
-        if (same && (found == NO_PLACE || is_passed_over(found)))
+        if (is_owner(place, signal, action, older) && (found == NO_PLACE || is_passed_over(found)))
             found = place;
     }
     return found;
@@ -161,11 +164,28 @@ static int remember(int signal, const struct sigaction *action, int older) {
     return place != NO_PLACE ? place : add_owner(signal, action, older);
 }
 
+/* Of those that such an owner had before, the one that it has not had for the longest time; NO_PLACE: there is none. */
+static int find_former(int signal, const struct sigaction *action, int older, int place) {
+    int known = atomic_read(disposition_find, &owners_known);
+    for (int i = 1; i < known; i++) {
+        int former = (place + i) % known;
+        if (is_owner(former, signal, action, older))
+            return former;
+    }
+    return NO_PLACE;
+}
+
+/* Half of the room is left for others. */
+static bool has_room_to_come_again(void) { return atomic_read(disposition_find, &owners_known) < THUNKS / 2; }
+
 /* An owner that we have replaced puts itself in front again. It may have been given its own place as its predecessor: from
- * then on that place stands for the next older owner, and the owner has a new one: any that it had before it may have been
- * given as its predecessor too, and may still have. */
+ * then on that place stands for the next older owner, and the owner has another. A new one if there is room: any that it
+ * had before it may have been given as its predecessor too, and may still have. */
 static int come_again(int signal, const struct sigaction *present, int place) {
-    int other = add_owner(signal, present, owners[place].older);
+    int older = owners[place].older;
+    int other = has_room_to_come_again() ? NO_PLACE : find_former(signal, present, older, place);
+    if (other == NO_PLACE)
+        other = add_owner(signal, present, older);
     if (other != NO_PLACE)
         pass_over(place, true);
     return other;

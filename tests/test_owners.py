@@ -172,6 +172,12 @@ def test_owner_that_puts_itself_back_each_time_takes_no_more_places(program):
     assert sampled(program, words) == (0, "B Ab . " * 300 + "end\n")
 
 
+def test_owner_that_takes_the_signal_from_itself_again_and_again(program):
+    """It leaves room for others, and the next session starts."""
+    words = "signal:27 take:A:n: start " + "take:B:c: look " * 600 + "send:raise stop start take:C:c: look send:raise"
+    assert sampled(program, words) == (0, "Bb Ab . Cb Bb Ab . end\n")
+
+
 def test_one_owner_too_many_stays_in_front(program):
     words = "signal:27 take:A:n: start " + "".join(f"take:B:c:{n} look " for n in range(1, 301))
     status, said = sampled(program, words + "send:raise stop start send:raise")
