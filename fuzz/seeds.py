@@ -159,6 +159,7 @@ def session_seeds():
     yield "captured", session(*whole)
     yield "captured-drain", session((START, CPU), *whole[1:], (DRAIN, 0))
     yield "captured-wall", session((BIRTH, 2), (START, WALL), (LOOK, 0), (LOOK, 3), (STOP, 0), (DRAIN, 0), *whole)
+    yield "captured-wall-neighbour", session((START, WALL), (NEIGHBOUR, 0), (LOOK, 0), (STOP, 0), (DRAIN, 0))
     yield "captured-fork", session(*whole[:4], (FORK, 0), (TICK, 0), (FORK, 1), (NAMES, 0), *whole)
     yield "captured-neighbour", session(*whole[:3], (NEIGHBOUR, 0), (TICK, 0), (NEIGHBOUR, 1), *whole[3:])
     yield "captured-refused", session(*((START, 0x80 | wrong << 2 | CPU) for wrong in range(8)), *whole)

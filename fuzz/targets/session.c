@@ -583,10 +583,11 @@ static void late(void) {
     }
 }
 
-static void model_observe(bool unguarded) {
+/* The observer has taken the fault signals back before it looks. */
+static void model_observe(void) {
     for (int i = 0; i < THREADS; i++)
         if (threads[i].tenancy >= 0)
-            count_look(i, model.weight, unguarded);
+            count_look(i, model.weight, false);
 }
 
 /* When the observer is due next, and what its look then stands for. */
@@ -604,7 +605,7 @@ static void look(uint8_t argument) {
     if (was_certain) { /* before the core, which hands over what it captures in the same look */
         meet_all();
         if (model.wall)
-            model_observe(!signals_in_front(SIGSEGV));
+            model_observe();
     }
     enter_core();
     fake_look();
