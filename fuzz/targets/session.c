@@ -667,21 +667,23 @@ static void take_signal(int number) {
 
 static struct sigaction default_fault, our_ticks;
 
-/* A neighbour takes a signal, or its former owner has it back. */
+static bool taken_once[2]; /* by the neighbour, in this input: SIGSEGV, SIGPROF */
+
+/* A neighbour takes a signal, or its former owner has it back. Once an input: an owner that comes again is given a place
+ * that the next input would miss. */
 static void meet_neighbour(uint8_t argument) {
     static struct sigaction displaced;
     struct sigaction present;
-    if (argument & 1) {
-        take_signal(SIGPROF);
-        return;
-    }
     sigaction(SIGSEGV, NULL, &present);
-    if (present.sa_handler != neighbour) {
-        displaced = present;
-        take_signal(SIGSEGV);
-    } else {
+    bool has_faults = !(argument & 1) && present.sa_handler == neighbour;
+    if (has_faults)
         sigaction(SIGSEGV, &displaced, NULL);
-    }
+    if (has_faults || taken_once[argument & 1])
+        return;
+    taken_once[argument & 1] = true;
+    if (!(argument & 1))
+        displaced = present;
+    take_signal(argument & 1 ? SIGPROF : SIGSEGV);
 }
 
 static void plan_fault(uint8_t which, uint8_t how) {
@@ -775,6 +777,7 @@ static void clear_away(void) {
     holdings.refused_deletes = holdings.refused_actions = 0;
     memset(fake_timers, 0, sizeof fake_timers);
     held_count = 0;
+    taken_once[0] = taken_once[1] = false;
 }
 
 static void try_operations(const uint8_t *bytes, size_t count) {
