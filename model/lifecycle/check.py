@@ -3,8 +3,8 @@
 
 usage: model/lifecycle/check.py [NAME...]
 
-NAME is threads, abandon, fork or owners, for a model itself, or a mutant of one: they are listed in lifecycle.pml, and in owners.pml,
-whose mutants' names begin with owners here (owners-NO_WAIT).
+NAME is threads, abandon, fork or owners, for a model itself, or a mutant of one: they are listed in lifecycle.pml, and in
+owners.pml, whose mutants' names begin with owners here (owners-NO_WAIT).
 
 Exit status: 0 all as stated; 1 a verdict differs; 2 a wrong argument; 3 spin is missing; 4 spin or the compiler could not
 read the model, or a part of it was never reached; 5 nothing was run.
