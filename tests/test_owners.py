@@ -168,8 +168,10 @@ def test_owners_that_come_and_go_take_no_more_places(program):
 
 
 def test_owner_that_puts_itself_back_each_time_takes_no_more_places(program):
+    """There is room for 200 others afterwards."""
     words = "signal:27 take:A:n: start take:B:r:d " + "look send:raise " * 300
-    assert sampled(program, words) == (0, "B Ab . " * 300 + "end\n")
+    others = "".join(f"take:C:n:{n} look " for n in range(1, 201))
+    assert sampled(program, words + others) == (0, "B Ab . " * 300 + "end\n")
 
 
 def test_owner_that_takes_the_signal_from_itself_again_and_again(program):
