@@ -100,6 +100,33 @@ def test_importing_takes_nothing(every_interpreter):
     assert not found["active"]
 
 
+def hosts_with_odd_arguments():
+    import pathlib
+    import sys
+
+    from scenario import result
+
+    imported = []
+    for argv in (["-m"], ["/usr/bin/spprof", "run"], [], [pathlib.Path("x")], None, 5, ("x",)):
+        for name in [name for name in sys.modules if name.startswith("spprof")]:
+            del sys.modules[name]
+        sys.argv = argv
+        import spprof
+
+        with spprof.Profiler() as profiler:
+            pass
+        imported.append(type(profiler.profile).__name__)
+    del sys.argv
+    import spprof
+
+    result(imported=imported, names=[name for name in spprof.__all__ if not hasattr(spprof, name)])
+
+
+def test_import_works_whatever_the_arguments_are(every_interpreter):
+    found = every_interpreter.run(hosts_with_odd_arguments).json
+    assert found["imported"] == ["Profile"] * 7 and found["names"] == []
+
+
 CALLS = ["start", "stop", "stats", "end"]
 
 

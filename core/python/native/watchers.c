@@ -1,4 +1,7 @@
+#define _GNU_SOURCE /* RTLD_DEFAULT */
 #include "watchers.h"
+
+#include <dlfcn.h>
 
 /* Numbers are kept in the interpreter's own dictionary, by kind and callback: another copy of this
  * extension has another callback. Where one cannot be kept, the next call takes another. */
@@ -19,7 +22,29 @@ static int known_or_new(const char *kind, void *callback, int (*add)(void *callb
     return watcher;
 }
 
-static int add_code(void *callback) { return PyCode_AddWatcher((PyCode_WatchCallback)callback); }
+/* One of CPython's own functions that stop or start all other threads. NULL: this build has no need
+ * of it, or does not let an extension call it. */
+static void world(const char *name) {
+#ifdef Py_GIL_DISABLED
+    void (*function)(PyInterpreterState *) = (void (*)(PyInterpreterState *))dlsym(RTLD_DEFAULT, name);
+    if (function != NULL)
+        function(PyInterpreterState_Get());
+#else
+    (void)name;
+#endif
+}
+
+/* A free-threaded CPython adds a code watcher with two plain stores, and calls watchers without a
+ * lock: a thread that saw the second store alone would call NULL. So the world stands still
+ * meanwhile, from 3.14 on. 3.13 cannot be asked to; there the order is kept by x86-64, and on ARM64
+ * by how rarely a thread makes a code object in that very moment. */
+static int add_code(void *callback) {
+    world("_PyEval_StopTheWorld");
+    int number = PyCode_AddWatcher((PyCode_WatchCallback)callback);
+    world("_PyEval_StartTheWorld");
+    return number;
+}
+
 static int add_dict(void *callback) { return PyDict_AddWatcher((PyDict_WatchCallback)callback); }
 
 int watchers_code(PyCode_WatchCallback callback) { return known_or_new("code", (void *)callback, add_code); }

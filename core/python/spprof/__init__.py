@@ -37,8 +37,10 @@ __all__ = [
 
 def _is_command() -> bool:
     """Whether the command line may be what imports the package: as a module, or as a script."""
-    program = (getattr(sys, "argv", None) or [""])[0]
-    return program == "-m" or program.rpartition("/")[2] == "spprof"
+    match getattr(sys, "argv", None):  # a host may have anything there
+        case [str(program), *_]:
+            return program == "-m" or program.rpartition("/")[2] == "spprof"
+    return False
 
 
 def _load() -> None:
