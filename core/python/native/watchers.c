@@ -2,6 +2,7 @@
 #include "watchers.h"
 
 #include <dlfcn.h>
+#include <stdbool.h>
 
 /* Numbers are kept in the interpreter's own dictionary, by kind and callback: another copy of this
  * extension has another callback. Where one cannot be kept, the next call takes another. */
@@ -22,15 +23,21 @@ static int known_or_new(const char *kind, void *callback, int (*add)(void *callb
     return watcher;
 }
 
-/* One of CPython's own functions that stop or start all other threads. NULL: this build has no need
- * of it, or does not let an extension call it. */
-static void world(const char *name) {
+/* CPython's own functions that stop and start all other threads; both are there, or neither is called. */
+struct world {
+    void (*stop)(PyInterpreterState *);
+    void (*start)(PyInterpreterState *);
+};
+
+/* False: this build has no need of them, or does not let an extension call them. */
+static bool find_world(struct world *world) {
 #ifdef Py_GIL_DISABLED
-    void (*function)(PyInterpreterState *) = (void (*)(PyInterpreterState *))dlsym(RTLD_DEFAULT, name);
-    if (function != NULL)
-        function(PyInterpreterState_Get());
+    *(void **)&world->stop = dlsym(RTLD_DEFAULT, "_PyEval_StopTheWorld");
+    *(void **)&world->start = dlsym(RTLD_DEFAULT, "_PyEval_StartTheWorld");
+    return world->stop != NULL && world->start != NULL;
 #else
-    (void)name;
+    (void)world;
+    return false;
 #endif
 }
 
@@ -39,9 +46,13 @@ static void world(const char *name) {
  * meanwhile, from 3.14 on. 3.13 cannot be asked to; there the order is kept by x86-64, and on ARM64
  * by how rarely a thread makes a code object in that very moment. */
 static int add_code(void *callback) {
-    world("_PyEval_StopTheWorld");
+    struct world world;
+    bool stops = find_world(&world);
+    if (stops)
+        world.stop(PyInterpreterState_Get());
     int number = PyCode_AddWatcher((PyCode_WatchCallback)callback);
-    world("_PyEval_StartTheWorld");
+    if (stops)
+        world.start(PyInterpreterState_Get());
     return number;
 }
 
