@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <pthread.h>
 #include <sched.h>
+#include <semaphore.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -65,6 +66,7 @@ static struct {
     struct spprof_stats last;
 
     pthread_t thread; /* looks for threads, drains */
+    sem_t is_up;      /* that thread posts it once, when it has begun */
     pid_t tid;        /* of `thread`: it writes it first, and who joined it reads it */
     bool running;     /* under `lock`: `thread` is there */
     uint32_t pauses;  /* under `lock`: calls of spprof_pause that no spprof_resume has answered */
@@ -244,9 +246,16 @@ static void watch(void) {
     drain_all();
 }
 
+/* Who starts the session waits for this: what the thread learns of its own descriptor, all others' are read by. */
+static void come_up(void) {
+    session.tid = gettid();
+    stack_learn();
+    sem_post(&session.is_up);
+}
+
 static void *keep_watch(void *unused) {
     (void)unused;
-    session.tid = gettid();
+    come_up();
     while (sleep_until(clock_now() + look_interval())) {
         pthread_mutex_lock(&session.work);
         watch();
@@ -297,7 +306,7 @@ static uint32_t next_look(uint64_t *due) {
 /* The observer: looks at every thread once an interval. Where it comes late, one look stands for the ticks it missed. */
 static void *keep_observing(void *unused) {
     (void)unused;
-    session.tid = gettid();
+    come_up();
     for (;;) {
         uint64_t due;
         uint32_t ticks = next_look(&due);
@@ -316,6 +325,7 @@ static int start_thread(void) {
     pthread_mutex_init(&session.wake_lock, NULL);
     pthread_cond_init(&session.wake, &attributes);
     pthread_condattr_destroy(&attributes);
+    sem_init(&session.is_up, 0, 0);
     session.stopping = false;
     /* The program's signals are not for this thread; only its own faults are. */
     sigset_t none, before;
@@ -326,6 +336,8 @@ static int start_thread(void) {
     int error = pthread_create(&session.thread, NULL, observing() ? keep_observing : keep_watch, NULL);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     session.running = error == 0;
+    while (session.running && sem_wait(&session.is_up) != 0)
+        ; /* a signal came */
     return -error;
 }
 
@@ -567,7 +579,6 @@ static int begin_threads(void) {
         pthread_mutex_unlock(&session.work);
         return fail(-error, "no thread could be started: %s", strerror(-error));
     }
-    stack_learn(session.thread);
     error = admit_threads();
     pthread_mutex_unlock(&session.work);
     if (error != 0)

@@ -93,7 +93,8 @@ static void look_for_note(uintptr_t descriptor, uintptr_t low, uintptr_t high, s
             noted_at = i * sizeof *words;
 }
 
-void stack_learn(pthread_t thread) {
+void stack_learn(void) {
+    pthread_t thread = pthread_self();
     pthread_attr_t attributes;
     void *low;
     size_t size, guard;

@@ -2,7 +2,6 @@
 #ifndef SPPROF_STACK_H
 #define SPPROF_STACK_H
 
-#include <pthread.h>
 #include <stdint.h>
 
 #include "load.h"
@@ -14,9 +13,9 @@ uintptr_t stack_initial_high(void);
  * thread, remembers which stack that runs on. */
 void stack_note_caller(void);
 
-/* Learns where libc notes a thread's stack in its descriptor, from one that the caller has made and that has not ended. To
- * be called before the first stack_find; where it learns nothing, the kernel's mappings are asked. */
-void stack_learn(pthread_t thread);
+/* Learns where libc notes a thread's stack in its descriptor, from the calling thread's, which must not be the initial one.
+ * To be called before the first stack_find; where it learns nothing, the kernel's mappings are asked. */
+void stack_learn(void);
 
 /* The C stack of thread `tid`, whose pthread_t is `thread_id`, which may be that of a thread that has ended: its descriptor
  * is read through `reader`. The lowest address that the stack may grow to, and the first one past its end; both 0 where it

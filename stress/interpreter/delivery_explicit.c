@@ -107,7 +107,9 @@ static void deliver(int code, uint64_t value) {
     memset(&context, 0, sizeof context);
     pthread_sigmask(SIG_SETMASK, NULL, &context.uc_sigmask);
     STACK_POINTER(&context) = (__typeof__(STACK_POINTER(&context)))__builtin_frame_address(0);
-    handler_on_profile_signal(SIGPROF, &info, &context);
+    struct sigaction present;
+    sigaction(SIGPROF, NULL, &present);
+    present.sa_sigaction(SIGPROF, &info, &context);
 }
 
 static uint64_t armed(void) {

@@ -66,12 +66,12 @@ CONTROLS = (
                 "ordinary/session.c",
                 """    atomic_write(active_write, &sampler.active, false);
     threads_end();
-    give_signals_back();
+    give_fault_signals_back();
 """,
                 """    atomic_write(active_write, &sampler.active, false);
     threads_release();
     threads_end();
-    give_signals_back();
+    give_fault_signals_back();
 """,
             ),
         ),
