@@ -90,7 +90,7 @@ def test_many_threads_are_noted(world):
         assert world.found()[number][0] == thread.tid
         world.unlink(thread)
         thread.worker.end()
-        wait_until(lambda: all(slot.generation for slot in world.slots()[1:2]))
+        wait_until(lambda: all(slot.lease for slot in world.slots()[1:2]))
 
 
 def test_forked_child_has_found_none(world):
