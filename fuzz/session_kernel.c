@@ -146,6 +146,9 @@ long kernel_system_call(long number, const long arguments[6]) {
         return run_timer(arguments[0], (const struct itimerspec *)arguments[2]); // NOLINT
     case SYS_timer_delete:
         return delete_timer(arguments[0]);
+    case SYS_tgkill: /* asks for the session's thread, which has ended and been joined */
+        FUZZ_LAW(arguments[2] == 0 && !fake_watcher());
+        return refuse(ESRCH);
     default:
         return syscall(number, arguments[0], arguments[1], arguments[2], arguments[3], arguments[4], arguments[5]);
     }

@@ -1,4 +1,4 @@
-#define _GNU_SOURCE /* RTLD_DEFAULT, pthread_condattr_setclock, gettid, tgkill */
+#define _GNU_SOURCE /* RTLD_DEFAULT, pthread_condattr_setclock, gettid */
 #include "spprof.h"
 
 #include <dlfcn.h>
@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "atomics.h"
@@ -345,7 +346,7 @@ static int start_thread(void) {
  * this must not find ours. The limit is for a debugger that keeps the dead. */
 static void await_end(pid_t tid) {
     uint64_t until = clock_now() + END_WAIT;
-    while (tgkill(getpid(), tid, 0) == 0 && clock_now() < until)
+    while (syscall(SYS_tgkill, getpid(), tid, 0) == 0 && clock_now() < until)
         sched_yield();
 }
 

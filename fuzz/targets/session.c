@@ -37,6 +37,7 @@ const size_t fuzz_largest = 512;
 #define LONG_LOOK ((int64_t)INTERVAL / 4) /* for which three times as much CPU time without a look is owed, */
 #define OWED_MOST INT64_C(20000000)       /* and how much may be */
 #define HELD 4
+#define SCAN_LEAST UINT64_C(1000000) /* nanoseconds between two readings of the list of threads */
 
 enum operation {
     START,
@@ -149,6 +150,7 @@ static struct {
     uint64_t last_look; /* of this session; 0: none yet */
     uint64_t due;       /* of the observer */
     uint32_t weight;    /* of its next look */
+    uint64_t scanned;   /* when it last looked for threads */
     uint64_t deaths;    /* before this input, and in it */
 } model;
 
@@ -376,6 +378,7 @@ static void model_start(const struct spprof_config *config) {
     model.last_look = 0;
     model.due = fake_now() + INTERVAL;
     model.weight = 1;
+    model.scanned = fake_now();
     if (is_bound(MAIN)) /* by its own state, before the list is read */
         meet(MAIN);
     meet_all();
@@ -474,8 +477,24 @@ static void start(uint8_t argument) {
         check_timers();
 }
 
+static void model_observe(void);
+
+/* An observer looks once more where ticks have come due since its last look. */
+static void model_last_look(void) {
+    uint64_t last = model.due - (uint64_t)model.weight * INTERVAL;
+    uint64_t ticks = (fake_now() - last) / INTERVAL;
+    if (ticks == 0)
+        return;
+    if (fake_now() - model.scanned >= SCAN_LEAST)
+        meet_all();
+    model.weight = (uint32_t)ticks;
+    model_observe();
+}
+
 static void stop(void) {
     bool were_ours = signals_in_front(SIGSEGV);
+    if (model.active && model.wall && model.certain)
+        model_last_look();
     enter_core();
     int error = spprof_stop();
     bool sound = leave_core();
@@ -604,6 +623,7 @@ static void look(uint8_t argument) {
     fake_wait((argument & 3) * INTERVAL);
     if (was_certain) { /* before the core, which hands over what it captures in the same look */
         meet_all();
+        model.scanned = fake_now();
         if (model.wall)
             model_observe();
     }
