@@ -1,11 +1,14 @@
 """Counters: ticks == sum of by_reason in every snapshot, whether a tick is being taken, or stands still."""
 
 import ctypes
+import os
+import shlex
+import subprocess
 import threading
 import time
 
 import pytest
-import synthetic
+import support
 from hypothesis import given
 from hypothesis import strategies as st
 from synthetic import REASONS, Counters, Stats, StrayCounters
@@ -105,7 +108,13 @@ ACCESSES = range(1, 4 * (len(REASONS) + 4))  # of more than three tries
 @pytest.fixture(scope="module")
 def beside(tmp_path_factory):
     """A snapshot at whose n-th access the writer goes on."""
-    library = ctypes.CDLL(str(synthetic.build(tmp_path_factory.mktemp("native"), "snapshots.c", "-shared")))
+    made = tmp_path_factory.mktemp("native") / "snapshots.so"
+    core = support.ROOT / "core"
+    source = support.ROOT / "tests" / "native" / "snapshots.c"
+    command = [*shlex.split(os.environ.get("CC", "cc")), "-std=gnu11", "-O2", "-fPIC", "-shared", "-Wall", "-Wextra",
+               "-Werror", f"-I{core}", f"-I{core}/include", source, "-o", made]  # fmt: skip
+    subprocess.run(command, check=True)
+    library = ctypes.CDLL(str(made))
 
     def snapshot(counters, at, step):
         stats = Stats()

@@ -17,12 +17,12 @@ import signal
 import struct
 import threading
 import time
-import traceback
 from collections import Counter
 
 import pytest
 import synthetic
 import test_layout
+from fresh import HANG_SECONDS, forked
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -44,7 +44,6 @@ NAME = "3.14t"
 INTERVAL = 10_000_000_000  # of CPU time: the longest that there is
 MOST_THREADS = 5
 MOST_FRAMES = 12
-HANG_SECONDS = 60  # ends a wait for what never comes, and decides nothing else
 SI_TIMER, SI_USER = -2, 0
 RT_TGSIGQUEUEINFO = {"x86_64": 297, "aarch64": 240}[platform.machine()]
 ERRORS = {0: session.OK} | {-getattr(errno, name): name for name in (session.EBUSY, session.EINVAL, session.ESRCH)}
@@ -565,28 +564,6 @@ def signal_blocked(world, seat, weight):
         world.signal(seat, weight)
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def forked(check):
-    """What a forked child complains about, or an empty text."""
-    read, write = os.pipe()
-    child = os.fork()
-    if child == 0:
-        status = 1
-        try:
-            signal.alarm(HANG_SECONDS)
-            check()
-            status = 0
-        except BaseException:  # noqa: BLE001 - told to the parent
-            with contextlib.suppress(OSError):
-                os.write(write, traceback.format_exc().encode()[-60_000:])
-        finally:
-            os._exit(status)
-    os.close(write)
-    with open(read, "rb") as pipe:
-        complaint = pipe.read().decode()
-    _, status = os.waitpid(child, 0)
-    return complaint or ("" if status == 0 else f"the child ended with status {status:#x}")
 
 
 @pytest.fixture

@@ -10,7 +10,9 @@ import threading
 
 import pytest
 import synthetic
-from test_model_session import INTERVAL, SINK, World, forked, sample_of, wait_until
+from fresh import check as in_child
+from fresh import forked
+from test_model_session import INTERVAL, SINK, World, sample_of, wait_until
 
 from model import session
 
@@ -71,11 +73,6 @@ def finish_late(library, slot):
     assert library.ring_push(ctypes.byref(slot.ring), record, HEAD_WORDS)
     library.counters_end(ctypes.byref(slot.counters), 3, 0)
     slot.inside -= 1
-
-
-def in_child(check, *arguments):
-    complaint = forked(lambda: check(*arguments))
-    assert not complaint, complaint
 
 
 # --- a stop -------------------------------------------------------------------------------------------------

@@ -1,14 +1,7 @@
 /* Snapshots of counters whose writer goes on at one chosen access of the reader: core/counters.c once
- * more, with a stop at each of its atomic accesses, and under other names than the library's own. */
+ * more, with a stop at each of its atomic accesses. */
 #include "../../fuzz/interleave.h"
 
-#define counters_begin stopping_begin
-#define counters_unguarded stopping_unguarded
-#define counters_end stopping_end
-#define counters_missed stopping_missed
-#define counters_snapshot stopping_snapshot
-#define counters_stray stopping_stray
-#define counters_stray_snapshot stopping_stray_snapshot
 #include "counters.c"
 
 enum step { END, BEGIN, BEGIN_AND_END };
