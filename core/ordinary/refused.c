@@ -62,4 +62,5 @@ void refused_reading_over(bool sound) {
 void refused_forget(void) {
     clear(&sets[0]);
     clear(&sets[1]);
+    present = 0;
 }
