@@ -9,9 +9,9 @@
 struct sampler sampler;
 _Atomic uint32_t tick_cookie;
 
-/* The first address past the C stack that `stack_low` is in. Where the thread's own is not known it is the nearer of two
- * above it: every thread but the initial one has its descriptor there; where that of the initial one lies, and where its
- * stack lies among others, is not promised. */
+/* The first address past the C stack that `stack_low` is in. Where the thread's own is not known
+ * it is the nearer of two above it: every thread but the initial one has its descriptor there;
+ * where that of the initial one lies, and where its stack lies among others, is not promised. */
 static uintptr_t stack_high_of(const struct slot *slot, uintptr_t stack_low) {
     if (slot->stack_high != 0)
         return slot->stack_high;

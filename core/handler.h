@@ -96,11 +96,13 @@ struct sampler {
 
 extern struct sampler sampler;
 
-/* While a look takes longer than ticks are apart, the next signal waits already when the handler returns, and the program
- * comes to a standstill: a thousand frames read through system calls take 10 ms. So for a look that takes a quarter of
- * the interval, and no less than LOOK_SHORT, its thread owes a rest of RESTS times as long, and while it owes more than
- * REST_DUE it is not looked at: in the long run looks get a quarter of its time. Shorter looks cannot get more: a CPU timer
- * comes due at the kernel's own ticks, 1 to 10 ms apart. A slow one now and then (pages that are brought in) is forgiven. */
+/* While a look takes longer than ticks are apart, the next signal waits already when the handler
+ * returns, and the program comes to a standstill: a thousand frames read through system calls
+ * take 10 ms. So for a look that takes a quarter of the interval, and no less than LOOK_SHORT,
+ * its thread owes a rest of RESTS times as long, and while it owes more than REST_DUE it is not
+ * looked at: in the long run looks get a quarter of its time. Shorter looks cannot get more: a
+ * CPU timer comes due at the kernel's own ticks, 1 to 10 ms apart. A slow one now and then
+ * (pages that are brought in) is forgiven. */
 #define RESTS 3
 #define LOOK_SHORT INT64_C(250000) /* nanoseconds, as are all of these */
 #define REST_DUE INT64_C(20000000)
@@ -132,8 +134,9 @@ bool handler_on_profile_signal(int signal, siginfo_t *info, void *ucontext);
 /* The claim on SIGSEGV and SIGBUS: recovers guarded loads. */
 bool handler_on_fault(int signal, siginfo_t *info, void *ucontext);
 
-/* How a thread may read memory that may not be there: by guarded loads only where our fault handler is installed and the
- * thread does not block the fault signals (`blocked`), for a fault that finds either otherwise is fatal. Changes errno. */
+/* How a thread may read memory that may not be there: by guarded loads only where our fault
+ * handler is installed and the thread does not block the fault signals (`blocked`), for a fault
+ * that finds either otherwise is fatal. Changes errno. */
 struct reader handler_choose_reader(const sigset_t *blocked);
 
 /* Fills in a walk of the slot's thread, but for the C stack and what an observer adds. (A handler can interrupt its own
@@ -144,9 +147,9 @@ struct walk handler_walk(struct slot *slot, struct reader reader);
  * `ring_full`. Only the slot's one producer calls this: the handler, or the observer in a session that has one. */
 enum spprof_reason handler_record(struct slot *slot, const struct walk *walk, uint64_t generation, uint32_t weight);
 
-/* Takes one tick for `slot` on the calling thread. `stack_low` is the lowest address of its own C stack that may be in use.
- * The walk reads through `reader`. Where looks have taken long the thread rests from them for a while, and the tick of a thread that
- * rests is `throttled`. */
+/* Takes one tick for `slot` on the calling thread. `stack_low` is the lowest address of its own
+ * C stack that may be in use. The walk reads through `reader`. Where looks have taken long the
+ * thread rests from them for a while, and the tick of a thread that rests is `throttled`. */
 void handler_tick(struct slot *slot, uint32_t weight, uintptr_t stack_low, struct reader reader);
 
 #endif

@@ -15,11 +15,12 @@
 #define NO_PLACE (-1)
 #define UNSETTLED(place) (-2 - (place)) /* less than NO_PLACE: in front for a moment, maybe not for its owner */
 
-/* How long a handler gives way to the thread that is taking its signal before it goes on without: two system calls of that
- * thread, unless one of higher priority keeps it from running. */
+/* How long a handler gives way to the thread that is taking its signal before it goes on
+ * without: two system calls of that thread, unless one of higher priority keeps it from running. */
 #define GIVE_WAY UINT64_C(1000000000) /* nanoseconds */
 
-/* What one of our functions stands for. signals_take writes it before the function is installed, handlers read it. */
+/* What one of our functions stands for. signals_take writes it before the function is installed,
+ * handlers read it. */
 struct owner {
     struct sigaction action;
     int signal;
@@ -33,10 +34,12 @@ static _Atomic int owners_known; /* signals_take writes and reads: how many have
 
 static struct front {
     _Atomic(signal_claim *) claim; /* signals_take writes, handlers read */
-    /* The newest owner, UNSETTLED while a thread is finding it out, or NO_PLACE: signals_take and signals_give_back write;
-     * handlers read, and write where the kernel has called an older owner's function. */
+    /* The newest owner, UNSETTLED while a thread is finding it out, or NO_PLACE: signals_take
+     * and signals_give_back write; handlers read, and write where the kernel has called an older
+     * owner's function. */
     _Atomic int place;
-    /* By us: the owner at `place` has the signal itself, or is about to. Taking and giving back write, handlers read. */
+    /* By us: the owner at `place` has the signal itself, or is about to. Taking and giving back
+     * write, handlers read. */
     _Atomic bool given_back;
     bool begun; /* the fields above mean something. Taking alone uses it. */
 } fronts[NSIG];
@@ -77,8 +80,8 @@ static bool is_in_front(const struct sigaction *present) {
     return place_of_action(present) != NO_PLACE && (present->sa_flags & SA_SIGINFO);
 }
 
-/* While one of our handlers runs, nothing but a fault may interrupt it: another handler could take long, or leave by
- * longjmp and never come back. */
+/* While one of our handlers runs, nothing but a fault may interrupt it: another handler could
+ * take long, or leave by longjmp and never come back. */
 static sigset_t all_but_faults(void) {
     static const int faults[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGTRAP};
     sigset_t set;
@@ -88,8 +91,9 @@ static sigset_t all_but_faults(void) {
     return set;
 }
 
-/* What stands in the kernel for the owner of `place`. Whether its signal interrupts a system call, and on which stack it
- * is handled, the kernel decides before the handler runs: so that is as the owner wants it. */
+/* What stands in the kernel for the owner of `place`. Whether its signal interrupts a system
+ * call, and on which stack it is handled, the kernel decides before the handler runs: so that is
+ * as the owner wants it. */
 static struct sigaction action_in_front(int place) {
     const struct sigaction *owner = &owners[place].action;
     int kept = is_function(owner) ? owner->sa_flags & (SA_ONSTACK | SA_RESTART) : SA_ONSTACK | SA_RESTART;
@@ -164,7 +168,8 @@ static int remember(int signal, const struct sigaction *action, int older) {
     return place != NO_PLACE ? place : add_owner(signal, action, older);
 }
 
-/* Of those that such an owner had before, the one that it has not had for the longest time; NO_PLACE: there is none. */
+/* Of those that such an owner had before, the one that it has not had for the longest time;
+ * NO_PLACE: there is none. */
 static int find_former(int signal, const struct sigaction *action, int older, int place) {
     int known = atomic_read(disposition_find, &owners_known);
     for (int i = 1; i < known; i++) {
@@ -178,9 +183,10 @@ static int find_former(int signal, const struct sigaction *action, int older, in
 /* Half of the room is left for others. */
 static bool has_room_to_come_again(void) { return atomic_read(disposition_find, &owners_known) < THUNKS / 2; }
 
-/* An owner that we have replaced puts itself in front again. It may have been given its own place as its predecessor: from
- * then on that place stands for the next older owner, and the owner has another. A new one if there is room: any that it
- * had before it may have been given as its predecessor too, and may still have. */
+/* An owner that we have replaced puts itself in front again. It may have been given its own
+ * place as its predecessor: from then on that place stands for the next older owner, and the
+ * owner has another. A new one if there is room: any that it had before it may have been given
+ * as its predecessor too, and may still have. */
 static int come_again(int signal, const struct sigaction *present, int place) {
     int older = owners[place].older;
     int other = has_room_to_come_again() ? NO_PLACE : find_former(signal, present, older, place);
@@ -191,8 +197,9 @@ static int come_again(int signal, const struct sigaction *present, int place) {
     return other;
 }
 
-/* The place of whoever is in front, with `newest` as the newest owner until now: that of a known one, whose newer ones have
- * gone, or a new one. An owner is known by its handler; what else it asks for may have changed. */
+/* The place of whoever is in front, with `newest` as the newest owner until now: that of a known
+ * one, whose newer ones have gone, or a new one. An owner is known by its handler; what else it
+ * asks for may have changed. */
 static int place_in_list(int signal, const struct sigaction *present, int newest) {
     int known = newest;
     while (known != NO_PLACE && owners[known].action.sa_sigaction != present->sa_sigaction)
@@ -207,8 +214,8 @@ static int place_in_list(int signal, const struct sigaction *present, int newest
 
 /* --- taking and giving back ------------------------------------------------------------------------------ */
 
-/* Whoever comes between a look and the swap is found in what the swap gives, and becomes the owner instead. Returns the
- * place in front, or NO_PLACE and *error: then all is as it was. */
+/* Whoever comes between a look and the swap is found in what the swap gives, and becomes the
+ * owner instead. Returns the place in front, or NO_PLACE and *error: then all is as it was. */
 static int displace(int signal, struct sigaction present, int newest, int *error) {
     struct sigaction ours, replaced, expected = present;
     for (;;) {
@@ -233,7 +240,7 @@ static void settle(int signal, int place, bool given_back) {
     atomic_write(disposition_publish, &fronts[signal].place, meant);
 }
 
-/* Signals that are not ours wait meanwhile (settled_place); so on this thread none may arrive. */
+/* Signals that are not ours wait meanwhile (wait_until_taken); so on this thread none may arrive. */
 static int take_from(int signal, const struct sigaction *present) {
     struct front *front = &fronts[signal];
     int newest = atomic_read(disposition_find, &front->place);
@@ -296,7 +303,8 @@ struct call {
     bool by_kernel; /* and not by a handler that was called before us */
 };
 
-/* Whether there is memory at an address: the kernel reads a set before it looks at what to do with it, here nothing. */
+/* Whether there is memory at an address: the kernel reads a set before it looks at what to do
+ * with it, here nothing. */
 static bool is_readable(const void *address) {
     return address != NULL && (syscall(SYS_rt_sigprocmask, ~0, address, NULL, 8UL) == 0 || errno != EFAULT);
 }
@@ -306,8 +314,8 @@ static bool is_believable(int signal, const siginfo_t *info, const void *ucontex
     return aligned && is_readable(info) && info->si_signo == signal && is_readable(ucontext);
 }
 
-/* Without SA_SIGINFO the kernel fills in the context alone: what is in the place of `info` is left from an earlier signal,
- * if not from one of ours (forget_info). */
+/* Without SA_SIGINFO the kernel fills in the context alone: what is in the place of `info` is
+ * left from an earlier signal, if not from one of ours (forget_info). */
 static bool is_filled_in(int signal, const siginfo_t *info) { return is_fault(signal) || info->si_signo == signal; }
 
 static bool is_claimed(const struct call *call) {
@@ -317,7 +325,8 @@ static bool is_claimed(const struct call *call) {
 
 static void forget_info(const struct call *call) { call->info->si_signo = 0; }
 
-/* While a thread is taking the signal, the owner whose function the kernel has called may not be the newest. */
+/* While a thread is taking the signal, the owner whose function the kernel has called may not be
+ * the newest. */
 static bool is_unsettled(const struct call *call) {
     return atomic_read(disposition_find, &fronts[call->signal].place) == UNSETTLED(call->place);
 }
@@ -351,8 +360,8 @@ static bool is_itself_in_front(const struct owner *owner, const struct sigaction
     return is_function(present) && present->sa_sigaction == owner->action.sa_sigaction;
 }
 
-/* Who called: the stack tells (thunks.h), except where a handler's last act is to call its predecessor and its own frame
- * has gone already. The kernel calls only what is in front. */
+/* Who called: the stack tells (thunks.h), except where a handler's last act is to call its
+ * predecessor and its own frame has gone already. The kernel calls only what is in front. */
 static void find_caller(struct call *call, bool kernels_frame) {
     struct sigaction present;
     if (kernels_frame && is_unsettled(call) && wait_until_taken(call)) {
@@ -378,9 +387,10 @@ static bool is_real_fault(const struct call *call) {
     return is_fault(call->signal) && call->is_told && call->info->si_code > 0;
 }
 
-/* The default action of every signal taken here is to end the process, with this signal as its cause. A fault happens
- * again by itself when the handler returns, with its own address and registers for the core file; anything that was
- * sent must be sent again, and is delivered when the handler's mask is lifted. */
+/* The default action of every signal taken here is to end the process, with this signal as its
+ * cause. A fault happens again by itself when the handler returns, with its own address and
+ * registers for the core file; anything that was sent must be sent again, and is delivered when
+ * the handler's mask is lifted. */
 static void take_default_action(const struct call *call) {
     struct sigaction action = {.sa_handler = SIG_DFL};
     sigaction(call->signal, &action, NULL);
@@ -388,15 +398,17 @@ static void take_default_action(const struct call *call) {
         syscall(SYS_tgkill, getpid(), (pid_t)syscall(SYS_gettid), call->signal);
 }
 
-/* The default action, called by a handler that found a function in its place: whether it would have ended the process
- * itself, or done nothing more, cannot be told. A fault ends the process, for one that nobody mends would come again for
- * ever; another signal does not, and neither does one that may be a tick. */
+/* The default action, called by a handler that found a function in its place: whether it would
+ * have ended the process itself, or done nothing more, cannot be told. A fault ends the process,
+ * for one that nobody mends would come again for ever; another signal does not, and neither does
+ * one that may be a tick. */
 static void end_list(const struct call *call, bool is_ignored) {
     if (is_ignored ? is_real_fault(call) : (call->by_kernel && call->is_told) || is_fault(call->signal))
         take_default_action(call);
 }
 
-/* As the kernel would. The former mask is in the signal's frame and comes back when the thunk returns to it. */
+/* As the kernel would. The former mask is in the signal's frame and comes back when the thunk
+ * returns to it. */
 static void set_mask(const struct sigaction *owner, const struct call *call) {
     sigset_t during;
     sigorset(&during, &owner->sa_mask, &((ucontext_t *)call->ucontext)->uc_sigmask);

@@ -4,8 +4,9 @@
 #define TEXT_OF(number) #number
 #define TEXT(number) TEXT_OF(number)
 
-/* The first three arguments stay where they are; the fourth and fifth are the function's address and the stack pointer.
- * Each begins with what processors with branch protection ask of a function that is called through a pointer. */
+/* The first three arguments stay where they are; the fourth and fifth are the function's address
+ * and the stack pointer. Each begins with what processors with branch protection ask of a
+ * function that is called through a pointer. */
 #if defined(__x86_64__)
 #define THUNK "endbr64\n lea 1b(%rip), %rcx\n mov %rsp, %r8\n jmp signals_enter\n"
 #elif defined(__aarch64__)

@@ -54,8 +54,9 @@ struct spprof_frame {
     int32_t first_line;   /* the code object's first line */
 };
 
-/* In wall mode, a sample without frames is of a thread that was idle (it ran no Python code), a detached one of a thread
- * that was blocked or busy in C code, and any other of one that was running Python code or about to. */
+/* In wall mode, a sample without frames is of a thread that was idle (it ran no Python code), a
+ * detached one of a thread that was blocked or busy in C code, and any other of one that was
+ * running Python code or about to. */
 enum spprof_sample_flag {
     SPPROF_SAMPLE_DETACHED = 1,  /* the thread was inside C code, its thread state detached */
     SPPROF_SAMPLE_TRUNCATED = 2, /* deeper than max_depth: the innermost frames are here, the outer ones are not */
@@ -80,8 +81,9 @@ enum spprof_mode {
 };
 
 struct spprof_config {
-    /* sizeof(struct spprof_config): by it the library tells which version of this header the program was made with. What
-     * an older program lacks is 0, its default. What a newer one has besides must be 0. */
+    /* sizeof(struct spprof_config): by it the library tells which version of this header the
+     * program was made with. What an older program lacks is 0, its default. What a newer one has
+     * besides must be 0. */
     size_t size;
     uint64_t interval;  /* nanoseconds between ticks, 100,000 to 10,000,000,000: CPU time of the thread, or real time */
     uint32_t max_depth; /* frames kept of one stack, 1 to 4096; 0 means 1024 */
@@ -105,20 +107,23 @@ struct spprof_config {
     enum spprof_mode mode;
 };
 
-/* Starts sampling every thread of the interpreter, those born later too. Needs no Python API lock, but `thread_state`
- * must stay alive during the call. `config` is copied. Errors: -EBUSY a session is active; -EINVAL a bad configuration (of
- * a size that no version of this header has, or one that sets what the library does not know, too) or an interpreter
- * whose offsets table is not understood; -ENOMEM, -EAGAIN no memory, thread or timer; -ENOSPC a signal that has had so many
- * owners that there is no place for one more.
- * After an error nothing is left running. */
+/* Starts sampling every thread of the interpreter, those born later too. Needs no Python API
+ * lock, but `thread_state` must stay alive during the call. `config` is copied. Errors: -EBUSY a
+ * session is active; -EINVAL a bad configuration (of a size that no version of this header has,
+ * or one that sets what the library does not know, too) or an interpreter whose offsets table is
+ * not understood; -ENOMEM, -EAGAIN no memory, thread or timer; -ENOSPC a signal that has had so
+ * many owners that there is no place for one more. After an error nothing is left running. */
 int spprof_start(const struct spprof_config *config);
 
-/* Stops: when it returns no handler of the session runs, none of its timers exists, and every sample has gone to the
- * sink. A handler that has not returned after a second in all, because its thread was stopped or gets no processor, is
- * not waited for any longer: what it may still use is never used again or freed (`slots_abandoned`), and the handlers of
- * SIGSEGV and SIGBUS stay installed for its reads. The sink is waited for as long as it takes. With no sink, samples stay for spprof_drain until the next start. The SIGPROF handler stays installed and inert,
- * for a tick that the kernel still holds for a thread that blocks the signal must not meet the default action, which
- * ends the process; SIGPROF from elsewhere goes to its former owner. Error: -ESRCH no session is active. */
+/* Stops: when it returns no handler of the session runs, none of its timers exists, and every
+ * sample has gone to the sink. A handler that has not returned after a second in all, because
+ * its thread was stopped or gets no processor, is not waited for any longer: what it may still
+ * use is never used again or freed (`slots_abandoned`), and the handlers of SIGSEGV and SIGBUS
+ * stay installed for its reads. The sink is waited for as long as it takes. With no sink,
+ * samples stay for spprof_drain until the next start. The SIGPROF handler stays installed and
+ * inert, for a tick that the kernel still holds for a thread that blocks the signal must not
+ * meet the default action, which ends the process; SIGPROF from elsewhere goes to its former
+ * owner. Error: -ESRCH no session is active. */
 int spprof_stop(void);
 
 /* For who is about to fork, or to do something else during which the process must have no thread
@@ -164,10 +169,11 @@ struct spprof_stats {
     uint64_t slots_abandoned;
 };
 
-/* The active session's counters, or the last one's after it was stopped; zeros before the first. Consistent:
- * ticks == sum of by_reason, always. Fills stats->size bytes and no more: a program that was made with an older version of
- * this header does not get the counters that have come since, one that was made with a newer gets 0 for those that the
- * library does not have. Returns 0, or -EINVAL and writes nothing where the size is none of any version. */
+/* The active session's counters, or the last one's after it was stopped; zeros before the first.
+ * Consistent: ticks == sum of by_reason, always. Fills stats->size bytes and no more: a program
+ * that was made with an older version of this header does not get the counters that have come
+ * since, one that was made with a newer gets 0 for those that the library does not have. Returns
+ * 0, or -EINVAL and writes nothing where the size is none of any version. */
 int spprof_get_stats(struct spprof_stats *stats);
 
 /* To be called whenever a code object dies, while it is still whole (from a PyCode_AddWatcher callback): advances the

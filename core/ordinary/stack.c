@@ -38,7 +38,8 @@ static bool query_mapping(uintptr_t address, struct mapping *mapping) {
     return found;
 }
 
-/* The same from the whole list: with a thousand threads to find, their start takes seconds. The file is read line by line: a program can have thousands. */
+/* The same from the whole list: with a thousand threads to find, their start takes seconds. The
+ * file is read line by line: a program can have thousands. */
 static bool find_mapping(uintptr_t address, struct mapping *mapping) {
     FILE *maps = fopen("/proc/self/maps", "re");
     if (maps == NULL)
@@ -77,8 +78,9 @@ void stack_note_caller(void) {
 
 /* --- libc's own note ------------------------------------------------------------------------------------ */
 
-/* Where in a thread's descriptor libc keeps the address and then the size of the block that its stack is in, bytes; 0: not
- * known. glibc has had both since 2.3 (`stackblock` in nptl/descr.h), at places that differ from build to build. */
+/* Where in a thread's descriptor libc keeps the address and then the size of the block that its
+ * stack is in, bytes; 0: not known. glibc has had both since 2.3 (`stackblock` in nptl/descr.h),
+ * at places that differ from build to build. */
 static uintptr_t noted_at;
 
 #define NOTED_WITHIN 4096

@@ -53,11 +53,12 @@ static struct {
 
 #define BY_TID_SIZE (2 * SLOTS_MAX)
 
-/* How long a stop, or a reading of the list, waits for handlers in all. A handler's run takes microseconds, and some
- * milliseconds where it reads through system calls; one that is not out after a second has a thread that does not run: a
- * debugger has stopped it, or the threads before it in priority leave it no processor. Counted in naps, which take longer
- * where the machine is slow and are not used up while the whole process is stopped; and a nap lets a thread of lower
- * real-time priority run, as sched_yield would not. */
+/* How long a stop, or a reading of the list, waits for handlers in all. A handler's run takes
+ * microseconds, and some milliseconds where it reads through system calls; one that is not out
+ * after a second has a thread that does not run: a debugger has stopped it, or the threads
+ * before it in priority leave it no processor. Counted in naps, which take longer where the
+ * machine is slow and are not used up while the whole process is stopped; and a nap lets a
+ * thread of lower real-time priority run, as sched_yield would not. */
 #define NAPS 1000
 #define NAP 1000000 /* nanoseconds */
 #define YIELDS 100  /* before the first nap */
@@ -222,8 +223,9 @@ static void close_slot(struct tenant *tenant) {
     wait_until_left(tenant);
 }
 
-/* Puts another slot in the place of one that was given up: what a handler does in there is nobody's any more. What waits
- * in its ring still is to be handed over. False where there is no memory. */
+/* Puts another slot in the place of one that was given up: what a handler does in there is
+ * nobody's any more. What waits in its ring still is to be handed over. False where there is no
+ * memory. */
 static bool replace(struct tenant *tenant) {
     struct slot *slot = make_slot(), *former = tenant->slot;
     if (slot == NULL)
@@ -293,8 +295,8 @@ struct state_fields {
     uint64_t interpreter, next, tid, thread_id, status;
 };
 
-/* Whether `state` is one of this interpreter's. Its interpreter is read last: a state that was freed meanwhile, and used
- * for something else, does not pass. */
+/* Whether `state` is one of this interpreter's. Its interpreter is read last: a state that was
+ * freed meanwhile, and used for something else, does not pass. */
 static bool read_state(const struct reader *reader, uintptr_t state, struct state_fields *fields) {
     const struct layout *layout = &sampler.layout;
     return state % 8 == 0 && load_word(reader, state + layout->thread.native_thread_id, &fields->tid) &&
@@ -310,8 +312,9 @@ static void count_refused(int32_t tid, uintptr_t thread_id) {
         atomic_write(counter_outcome, &registry.refused, atomic_read(counter_own, &registry.refused) + 1);
 }
 
-/* A thread state of the list: known, or admitted now. The list has the newest first, so where a thread has several the
- * newest counts. A known thread id with another pthread_t is a new thread that the kernel gave the number of a dead one. */
+/* A thread state of the list: known, or admitted now. The list has the newest first, so where a
+ * thread has several the newest counts. A known thread id with another pthread_t is a new thread
+ * that the kernel gave the number of a dead one. */
 static int meet(const struct reader *reader, uintptr_t state, const struct state_fields *fields, uint64_t scan_began) {
     const struct layout *layout = &sampler.layout;
     bool bound = (fields->status & layout->thread.status_bound) && !(fields->status & layout->thread.status_unbound);
@@ -398,7 +401,8 @@ bool threads_begin(const struct threads_config *config) {
     return true;
 }
 
-/* All timers before any slot: closing one may wait for its thread to run, and all others' ticks would go on meanwhile. */
+/* All timers before any slot: closing one may wait for its thread to run, and all others' ticks
+ * would go on meanwhile. */
 void threads_disarm(void) {
     for (uint32_t i = 0; i < registry.tenants_made; i++) {
         timers_close(registry.tenants[i].timer);

@@ -48,7 +48,8 @@ void threads_end(void);
  * that was abandoned has no consequence any more. False where there is no memory; threads_begin then tries again. */
 bool threads_replace_abandoned(void);
 
-/* Whether a handler was given up in this process. It may yet read through guarded loads: our fault handlers must stay. */
+/* Whether a handler was given up in this process. It may yet read through guarded loads: our
+ * fault handlers must stay. */
 bool threads_stuck(void);
 
 /* Calls `visit` with the slot of each thread that is known. */

@@ -1,9 +1,10 @@
-/* Owners of SIGSEGV and SIGPROF that never give them back: each keeps what it found and passes on to it what is not its
- * own, the first by calling it, the second by putting it back and sending the signal again. As write barriers and pagers
- * do, the first makes a page writable on which a thread faults, and returns.
+/* Owners of SIGSEGV and SIGPROF that never give them back: each keeps what it found and passes on
+ * to it what is not its own, the first by calling it, the second by putting it back and sending the
+ * signal again. As write barriers and pagers do, the first makes a page writable on which a thread
+ * faults, and returns.
  *
- * `chained_take` is called once in a process and once more in a session, so that owners come before and during sessions.
- * The handlers may run on any thread.
+ * `chained_take` is called once in a process and once more in a session, so that owners come before
+ * and during sessions. The handlers may run on any thread.
  */
 #include <pthread.h>
 #include <signal.h>
@@ -14,7 +15,8 @@
 
 #define PAGE 4096
 
-/* [owner][0: SIGSEGV, 1: SIGPROF]: what it found the first time; written before its handler is installed. */
+/* [owner][0: SIGSEGV, 1: SIGPROF]: what it found the first time; written before its handler is
+ * installed. */
 static struct sigaction found[2][2];
 static int has_found[2][2];
 static _Atomic(char *) pages; /* of all threads: one each */
@@ -60,7 +62,8 @@ static void put_back_and_send(int signal, siginfo_t *info, void *context) {
     sigaction(signal, &found[1][0], &own);
     if (info->si_code <= 0)
         raise(signal);
-    /* A fault happens again, and meets the other. The next call of chained_take puts this one in front again. */
+    /* A fault happens again, and meets the other. The next call of chained_take puts this one in
+     * front again. */
 }
 
 static void count_and_call_second(int signal, siginfo_t *info, void *context) {
@@ -89,7 +92,8 @@ int chained_take(int owner) {
     return error == 0 ? install(owner, SIGPROF, owner == 0 ? count_and_call : count_and_call_second) : error;
 }
 
-/* Writes `times` times to a page that cannot be written to; how often a handler had to make it writable. */
+/* Writes `times` times to a page that cannot be written to; how often a handler had to make it
+ * writable. */
 int chained_fault(int times) {
     if (page == NULL)
         page = atomic_load(&pages) + (size_t)(atomic_fetch_add(&pages_given, 1) % PAGES) * PAGE;

@@ -10,6 +10,13 @@
  *   direct                 the program calls the signal's handler itself
  *   wait                   a thread that waits in a system call gets the signal: is the call interrupted?
  *   start, look, stop      what a session does to signals, where there is one
+ *   between:WORD           what happens at our next change, after we have looked and before we put
+ *                          ourselves in front: a word, or elsewhere, a signal to another thread
+ *   within                 that thread gets it when we are in front and have not compared yet
+ *   join                   until it has been handled
+ *   claim                  what stands for a tick from here on: a signal with the value 42
+ *   queue                  such a one; is it forgotten?
+ *   spoil                  leaves that value wherever the next signal's frame may be
  *
  * As a program it does to signals what a session does; as a library, owners_run calls a session of its caller's.
  */
@@ -117,7 +124,8 @@ static void call_found(struct owner *owner, int which, siginfo_t *info, void *co
         owner->found.sa_handler(which);
 }
 
-/* With what chance would leave in the registers where a handler of three arguments looks for the others. */
+/* With what chance would leave in the registers where a handler of three arguments looks for the
+ * others. */
 typedef void one_argument(int);
 static void call_with_number(one_argument *function, int which) {
     typedef void three_arguments(int, uintptr_t, uintptr_t);
@@ -174,8 +182,8 @@ static __attribute__((noinline)) void act(int letter, int which, siginfo_t *info
 
 static bool passes_on(int letter) { return owners[letter].way == OPTIONAL || owners[letter].way == PAUSE; }
 
-/* The call of an OPTIONAL owner is the last thing that its handler does. The compiler makes a jump of it, whatever else it
- * was told, and the handler's own frame is gone. */
+/* The call of an OPTIONAL owner is the last thing that its handler does. The compiler makes a
+ * jump of it, whatever else it was told, and the handler's own frame is gone. */
 #if defined(__clang__)
 #define JUMPING
 #define JUMP_TO __attribute__((musttail)) return
@@ -284,7 +292,8 @@ static void wait_for_signal(void) {
     close(waiting.pipe[1]);
 }
 
-/* "name", "name:one", "name:one:two" and so on: whether `word` begins with `name`, and what follows it. */
+/* "name", "name:one", "name:one:two" and so on: whether `word` begins with `name`, and what
+ * follows it. */
 static const char *after(const char *word, const char *name) {
     size_t length = strlen(name);
     return strncmp(word, name, length) == 0 ? word + length : NULL;
@@ -332,7 +341,8 @@ int owners_are_in_front(void) {
     return false;
 }
 
-/* Runs the words on a thread that has an alternate stack. `with` is called for a session's words; NULL: there is none. */
+/* Runs the words on a thread that has an alternate stack. `with` is called for a session's
+ * words; NULL: there is none. */
 void owners_run(int count, char **words, void (*with)(const char *what)) {
     session = with;
     page = mmap(NULL, 4096, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -351,9 +361,10 @@ void owners_run(int count, char **words, void (*with)(const char *what)) {
 #include "handler.h"
 #include "signals.h"
 
-/* What comes between two of our calls: a word that is run when we have looked who is in front, and a signal to another
- * thread when we have put ourselves there, which has time to go wrong. `meanwhile` is a session's word that is run when a
- * handler of ours has been called and has not yet looked who is in front. */
+/* What comes between two of our calls: a word that is run when we have looked who is in front,
+ * and a signal to another thread when we have put ourselves there, which has time to go wrong.
+ * `meanwhile` is a session's word that is run when a handler of ours has been called and has not
+ * yet looked who is in front. */
 static bool ours;
 static const char *between;
 static const char *meanwhile;

@@ -1,5 +1,5 @@
-/* spprof._native: the session as Python sees it; _native.pyi says what each function promises. Samples are kept natively while the program
- * runs; Python meets them when the session is over. */
+/* spprof._native: the session as Python sees it; _native.pyi says what each function promises.
+ * Samples are kept natively while the program runs; Python meets them when the session is over. */
 #include <Python.h>
 
 #include "array.h"
