@@ -270,6 +270,7 @@ class Config(ctypes.Structure):
         ("sink_context", c_void_p),
         ("caught_up", c_void_p),
         ("mode", c_int),
+        ("flags", c_uint64),
     ]
 
 

@@ -1,7 +1,9 @@
 """Sessions that come and go, threads that come and go, and rings that nobody empties."""
 
+import pytest
 import support
 
+REOPENED = support.amount(20_000)
 CYCLES = support.amount(1000)
 THREADS = support.amount(500)
 CHURNED = support.amount(200)  # threads that come and go beside those cycles
@@ -54,6 +56,15 @@ def test_each_thread_that_gets_no_timer_is_counted_once(freethreaded):
     found = freethreaded.run("refused").json
     assert (found["first"], found["both"], found["refused"]) == (20, 40, 40)
     assert found["threads"] == 21, "those that had to wait were not sampled later"
+
+
+@pytest.mark.parametrize("mode", ["cpu", "wall"])
+def test_session_takes_none_of_the_programs_descriptors(freethreaded, mode):
+    """Its thread has a table of its own, an empty one."""
+    found = freethreaded.run("descriptors", mode, REOPENED).json
+    assert found["own"] == [0]
+    assert found["wrong"] == 0
+    assert found["born"] >= 40 and found["threads"] > 1
 
 
 def test_full_rings_lose_samples_and_count_them(freethreaded):

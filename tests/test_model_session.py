@@ -45,6 +45,7 @@ INTERVAL = 10_000_000_000  # of CPU time: the longest that there is
 MOST_THREADS = 5
 MOST_FRAMES = 12
 SI_TIMER, SI_USER = -2, 0
+PR_SET_NAME = 15
 RT_TGSIGQUEUEINFO = {"x86_64": 297, "aarch64": 240}[platform.machine()]
 ERRORS = {0: session.OK} | {-getattr(errno, name): name for name in (session.EBUSY, session.EINVAL, session.ESRCH)}
 SINK = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.POINTER(synthetic.Sample))
@@ -60,11 +61,14 @@ def wait_until(condition):
 class Worker:
     """A thread that does what it is told."""
 
-    def __init__(self):
+    def __init__(self, name=None):
+        """`name`: as the kernel is to know it."""
         self.orders, self.answers = queue.SimpleQueue(), queue.SimpleQueue()
         self.thread = threading.Thread(target=self._serve, daemon=True)
         self.thread.start()
         self.tid = self.thread.native_id
+        if name is not None:
+            self.do(lambda: synthetic.libc.prctl(PR_SET_NAME, name, 0, 0, 0))
 
     def _serve(self):
         for order in iter(self.orders.get, None):
@@ -126,10 +130,10 @@ class World:
 
     # --- the interpreter ---
 
-    def birth(self):
+    def birth(self, name=None):
         taken = {thread.arena for thread in self.threads}
         arena = next(arena for arena in self.arenas if arena not in taken)
-        thread = Thread(self, arena)
+        thread = Thread(self, arena, name)
         self.threads.insert(0, thread)
         thread.put_field("thread.next", synthetic.get_word(self.head))
         synthetic.put_word(self.head, thread.image.subject.state)
@@ -207,9 +211,9 @@ class World:
 class Thread:
     """A thread of the interpreter, and the stack that it is thought to have."""
 
-    def __init__(self, world, arena):
+    def __init__(self, world, arena, name=None):
         self.world, self.arena = world, arena
-        self.worker = Worker()
+        self.worker = Worker(name)
         self.tid = self.worker.tid
         self.identity = next(world.identities)
         self.rebuild()

@@ -80,6 +80,19 @@ enum spprof_mode {
     SPPROF_WALL,    /* one thread looks at all others, running or not, by the clock; they are not interrupted */
 };
 
+enum spprof_flag {
+    /* The session's own thread, on which the sink is called, has a table of file descriptors of its
+     * own, which is empty. It opens files for moments (/proc/self/task/N/comm for threads' names,
+     * /proc/self/maps), and without this flag takes the lowest number for it, which a program that
+     * closes a file and opens another may count on. With it the sink cannot use the program's files:
+     * descriptors that others opened are none there. Where the kernel has no such tables (before
+     * Linux 5.9), or a sandbox forbids them, the flag is heeded as far as it goes: names are
+     * read at the stop alone, so threads that have ended by then have none, and maps at the start and,
+     * where libc does not note where a thread's stack is, when one is found. While a pause lasts
+     * (spprof_pause), who starts or stops a session uses its own descriptors. */
+    SPPROF_OWN_FILES = 1,
+};
+
 struct spprof_config {
     /* sizeof(struct spprof_config): by it the library tells which version of this header the
      * program was made with. What an older program lacks is 0, its default. What a newer one has
@@ -105,6 +118,7 @@ struct spprof_config {
      * handed over: what was kept for older ones (names of code objects that died) may go. May be NULL. */
     void (*caught_up)(void *context, uint64_t generation);
     enum spprof_mode mode;
+    uint64_t flags; /* of enum spprof_flag; any other bit is an error */
 };
 
 /* Starts sampling every thread of the interpreter, those born later too. Needs no Python API

@@ -18,6 +18,7 @@
 #include "atomics.h"
 #include "beat.h"
 #include "clock.h"
+#include "descriptors.h"
 #include "handler.h"
 #include "observe.h"
 #include "signals.h"
@@ -67,13 +68,17 @@ static struct {
     struct spprof_stats last;
 
     pthread_t thread; /* looks for threads, drains */
-    sem_t is_up;      /* that thread posts it once, when it has begun */
+    bool admitting;   /* the first threads are to be admitted: under `lock`, before `thread` is made; it reads it */
+    bool ending;      /* the session is: under `lock`, before `thread` is told to stop; it reads it then */
     pid_t tid;        /* of `thread`: it writes it first, and who joined it reads it */
     bool running;     /* under `lock`: `thread` is there */
     uint32_t pauses;  /* under `lock`: calls of spprof_pause that no spprof_resume has answered */
     pthread_mutex_t wake_lock;
     pthread_cond_t wake;
     bool stopping; /* under wake_lock */
+
+    int admission;  /* what the first threads' came to: that thread writes before it posts `admitted` */
+    sem_t admitted; /* who starts waits for it */
 
     sigset_t mask_before_fork;
 } session = {.lock = PTHREAD_MUTEX_INITIALIZER, .work = PTHREAD_MUTEX_INITIALIZER};
@@ -247,22 +252,12 @@ static void watch(void) {
     drain_all();
 }
 
-/* Who starts the session waits for this: what the thread learns of its own descriptor, all others' are read by. */
-static void come_up(void) {
-    session.tid = gettid();
-    stack_learn();
-    sem_post(&session.is_up);
-}
-
-static void *keep_watch(void *unused) {
-    (void)unused;
-    come_up();
+static void keep_watch(void) {
     while (sleep_until(clock_now() + look_interval())) {
         pthread_mutex_lock(&session.work);
         watch();
         pthread_mutex_unlock(&session.work);
     }
-    return NULL;
 }
 
 struct tick {
@@ -305,18 +300,71 @@ static uint32_t next_look(uint64_t *due) {
 }
 
 /* The observer: looks at every thread once an interval. Where it comes late, one look stands for the ticks it missed. */
-static void *keep_observing(void *unused) {
-    (void)unused;
-    come_up();
+static void keep_observing(void) {
     for (;;) {
         uint64_t due;
         uint32_t ticks = next_look(&due);
         if (!sleep_until(due))
-            return NULL;
+            return;
         pthread_mutex_lock(&session.work);
         observe(due, ticks);
         pthread_mutex_unlock(&session.work);
     }
+}
+
+/* A thread that is about to look at others, with the work lock held: whether it has a table of descriptors of its own. */
+static void name_threads_at_once(bool own) {
+    threads_name_at_once(own || !(session.config.flags & SPPROF_OWN_FILES));
+}
+
+/* Gives the thread that starts the session a slot and a timer, and then all others. Nothing can fail once a timer runs,
+ * so that no tick of a session that failed can be on its way. With the work lock held. */
+static int admit_threads(void) {
+    stack_learn_first();
+    int error = threads_admit((uintptr_t)session.config.thread_state, ordinary_reader());
+    for (int tries = 0; error == 0 && tries < FIRST_TRIES && !find_threads(ordinary_reader()); tries++)
+        ; /* what a changing list hides now, a later look finds */
+    return error;
+}
+
+/* What takes a descriptor is done here, on the session's own thread: the program may count on the lowest one. What it
+ * learns of its own stack, all others' are found by. */
+static bool begin_on_thread(void) {
+    session.tid = gettid();
+    bool own = session.config.flags & SPPROF_OWN_FILES && descriptors_own();
+    pthread_mutex_lock(&session.work);
+    name_threads_at_once(own);
+    stack_learn();
+    int error = session.admitting ? admit_threads() : 0;
+    pthread_mutex_unlock(&session.work);
+    if (session.admitting) {
+        session.admission = error;
+        sem_post(&session.admitted);
+    }
+    return error == 0;
+}
+
+/* The last names, which a thread may have been given meanwhile. */
+static void read_names(void) {
+    pthread_mutex_lock(&session.work);
+    threads_read_names();
+    pthread_mutex_unlock(&session.work);
+}
+
+static void *run_session(void *unused) {
+    (void)unused;
+    if (!begin_on_thread()) {
+        while (sleep_until(UINT64_MAX))
+            ; /* until who started it ends it */
+        return NULL;
+    }
+    if (observing())
+        keep_observing();
+    else
+        keep_watch();
+    if (session.ending)
+        read_names();
+    return NULL;
 }
 
 static int start_thread(void) {
@@ -326,7 +374,6 @@ static int start_thread(void) {
     pthread_mutex_init(&session.wake_lock, NULL);
     pthread_cond_init(&session.wake, &attributes);
     pthread_condattr_destroy(&attributes);
-    sem_init(&session.is_up, 0, 0);
     session.stopping = false;
     /* The program's signals are not for this thread; only its own faults are. */
     sigset_t none, before;
@@ -334,11 +381,9 @@ static int start_thread(void) {
     sigdelset(&none, SIGSEGV);
     sigdelset(&none, SIGBUS);
     pthread_sigmask(SIG_SETMASK, &none, &before);
-    int error = pthread_create(&session.thread, NULL, observing() ? keep_observing : keep_watch, NULL);
+    int error = pthread_create(&session.thread, NULL, run_session, NULL);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     session.running = error == 0;
-    while (session.running && sem_wait(&session.is_up) != 0)
-        ; /* a signal came */
     return -error;
 }
 
@@ -381,6 +426,7 @@ static void look_instead(void) {
     sigaddset(&ticks, SIGPROF);
     pthread_sigmask(SIG_BLOCK, &ticks, &before);
     pthread_mutex_lock(&session.work);
+    name_threads_at_once(false);
     if (!observing() && clock_now() - session.scanned >= look_interval())
         watch();
     if (observing())
@@ -483,6 +529,8 @@ static int check_numbers(struct spprof_config *config) {
                     (unsigned long long)config->interval);
     if (config->mode != SPPROF_CPU && config->mode != SPPROF_WALL)
         return fail(EINVAL, "mode %d is unknown; it must be SPPROF_CPU or SPPROF_WALL", (int)config->mode);
+    if (config->flags & ~(uint64_t)SPPROF_OWN_FILES)
+        return fail(EINVAL, "flags are %#llx; only SPPROF_OWN_FILES is known", (unsigned long long)config->flags);
     if (config->max_depth == 0)
         config->max_depth = DEPTH_USUAL;
     if (config->max_depth > DEPTH_MOST)
@@ -559,32 +607,38 @@ static uintptr_t find_entry_instr_ptr(void) {
     return walk_find_entry_instr_ptr(&walk);
 }
 
-/* Gives the calling thread a slot and a timer, and then all others. Nothing can fail once a timer runs, so that no tick
- * of a session that failed can be on its way. */
-static int admit_threads(void) {
-    int error = threads_admit((uintptr_t)session.config.thread_state, ordinary_reader());
-    if (error == -EAGAIN)
-        return fail(EAGAIN, "no timer could be made; raise the limit of pending signals (ulimit -i)");
-    if (error != 0)
-        return fail(-error, "the calling thread could not be sampled: %s", strerror(-error));
-    for (int tries = 0; tries < FIRST_TRIES && !find_threads(ordinary_reader()); tries++)
-        ; /* what a changing list hides now, the session's thread finds later */
-    return 0;
+/* The calling thread, whose thread state the session's thread reads, stands still meanwhile. */
+static int wait_for_admission(void) {
+    while (sem_wait(&session.admitted) != 0)
+        ; /* a signal came */
+    session.admitting = false;
+    return session.admission;
+}
+
+/* While a pause lasts there is no other thread for it. */
+static int admit_here(void) {
+    pthread_mutex_lock(&session.work);
+    name_threads_at_once(false);
+    int error = admit_threads();
+    pthread_mutex_unlock(&session.work);
+    return error;
 }
 
 static int begin_threads(void) {
-    pthread_mutex_lock(&session.work); /* the session's thread, which is there first, waits for it */
     session.found_count = 0;
+    session.ending = false;
+    session.admitting = session.pauses == 0;
+    sem_init(&session.admitted, 0, 0);
     int error = session.pauses > 0 ? 0 : start_thread();
-    if (error != 0) {
-        pthread_mutex_unlock(&session.work);
-        return fail(-error, "no thread could be started: %s", strerror(-error));
-    }
-    error = admit_threads();
-    pthread_mutex_unlock(&session.work);
     if (error != 0)
-        stop_thread();
-    return error;
+        return fail(-error, "no thread could be started: %s", strerror(-error));
+    error = session.running ? wait_for_admission() : admit_here();
+    if (error == 0)
+        return 0;
+    stop_thread();
+    if (error == -EAGAIN)
+        return fail(EAGAIN, "no timer could be made; raise the limit of pending signals (ulimit -i)");
+    return fail(-error, "the calling thread could not be sampled: %s", strerror(-error));
 }
 
 static int begin_sampling(uintptr_t interpreter) {
@@ -679,9 +733,13 @@ int spprof_start(const struct spprof_config *config) {
 static int stop_locked(void) {
     if (!atomic_read(active_peek, &sampler.active))
         return fail(ESRCH, "no session is active; start one first");
+    bool had_thread = session.running;
+    session.ending = true;
     stop_thread();
     if (observing())
         look_instead(); /* for ticks that came due while the thread was late, or not there */
+    if (!had_thread)
+        read_names();
     quiesce();
     session.last = (struct spprof_stats){.duration = clock_now() - session.started};
     threads_count(&session.last);

@@ -61,19 +61,30 @@ static bool find_mapping(uintptr_t address, struct mapping *mapping) {
 }
 
 /* The process's first thread runs on the initial stack, except in a child that another thread forked: there it goes on
- * with that thread's stack. Both written by stack_note_caller before anyone asks. */
-static bool first_thread_elsewhere;
-static uintptr_t initial_low; /* how far down the initial stack may grow; 0: not known */
+ * with that thread's stack. */
+static struct {
+    uintptr_t here, descriptor; /* where it stood when it was noted, and its pthread_t; 0: nothing new was noted */
+    bool elsewhere;
+    uintptr_t low; /* how far down the initial stack may grow; 0: not known */
+} first_thread;
 
 void stack_note_caller(void) {
-    /* Libc keeps a thread's descriptor at the end of the stack that it made for it; that of the initial thread lies in
-     * memory of its own, and nothing is promised of where. */
-    uintptr_t here = (uintptr_t)__builtin_frame_address(0), descriptor = (uintptr_t)pthread_self();
+    if (gettid() != getpid())
+        return;
+    first_thread.here = (uintptr_t)__builtin_frame_address(0);
+    first_thread.descriptor = (uintptr_t)pthread_self();
+}
+
+/* Libc keeps a thread's descriptor at the end of the stack that it made for it; that of the initial thread lies in memory
+ * of its own, and nothing is promised of where. */
+void stack_learn_first(void) {
     struct mapping mapping;
-    if (gettid() == getpid() && find_mapping(descriptor - 1, &mapping))
-        first_thread_elsewhere = mapping.low <= here && here < descriptor;
+    uintptr_t here = first_thread.here, descriptor = first_thread.descriptor;
+    if (descriptor != 0 && find_mapping(descriptor - 1, &mapping))
+        first_thread.elsewhere = mapping.low <= here && here < descriptor;
+    first_thread.descriptor = 0;
     if (find_mapping(stack_initial_high() - 1, &mapping))
-        initial_low = mapping.below;
+        first_thread.low = mapping.below;
 }
 
 /* --- libc's own note ------------------------------------------------------------------------------------ */
@@ -123,11 +134,11 @@ static bool read_note(const struct reader *reader, uintptr_t descriptor, uintptr
 
 void stack_find(const struct reader *reader, int32_t tid, uintptr_t thread_id, uintptr_t *low, uintptr_t *high) {
     struct mapping mapping;
-    bool initial = tid == getpid() && !first_thread_elsewhere;
+    bool initial = tid == getpid() && !first_thread.elsewhere;
     *low = *high = 0;
     if (initial) {
-        *low = initial_low;
-        *high = initial_low != 0 ? stack_initial_high() : 0;
+        *low = first_thread.low;
+        *high = first_thread.low != 0 ? stack_initial_high() : 0;
     } else if (read_note(reader, thread_id, low)) {
         *high = thread_id;
     } else if (query_mapping(thread_id - 1, &mapping) || find_mapping(thread_id - 1, &mapping)) {

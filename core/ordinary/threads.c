@@ -43,6 +43,7 @@ static struct {
     uint16_t *by_tid; /* hash of thread ids to tenant + 1, made anew for each reading */
     struct thread_name *names;
     uint64_t names_room;
+    bool name_at_once;
     uint64_t last_scan;          /* CLOCK_MONOTONIC, when the last sound reading began; 0: there was none */
     _Atomic uint64_t discovered; /* threads that got a slot: the scanner writes, threads_count reads */
     _Atomic uint64_t refused;    /* threads that could get none: the scanner writes, threads_count reads */
@@ -143,7 +144,16 @@ static bool make_room_for_name(uint64_t thread) {
 
 static void remember_name(uint64_t thread, int32_t tid) {
     registry.names[thread] = (struct thread_name){.tid = tid};
-    read_kernel_name(&registry.names[thread]);
+    if (registry.name_at_once)
+        read_kernel_name(&registry.names[thread]);
+}
+
+void threads_name_at_once(bool at_once) { registry.name_at_once = at_once; }
+
+void threads_read_names(void) {
+    for (uint32_t i = 0; i < registry.tenants_made; i++)
+        if (registry.tenants[i].live)
+            read_kernel_name(&registry.names[registry.tenants[i].slot->thread]);
 }
 
 bool threads_name(uint64_t thread, int32_t *tid, char name[16]) {
@@ -389,6 +399,7 @@ bool threads_begin(const struct threads_config *config) {
         return false;
     registry.config = *config;
     registry.last_scan = 0;
+    registry.name_at_once = true;
     registry.patience = NAPS;
     atomic_write(counter_outcome, &registry.abandoned, 0);
     atomic_write(counter_outcome, &registry.discovered, 0);
@@ -421,7 +432,6 @@ void threads_end(void) {
             continue;
         }
         close_slot(tenant);
-        read_kernel_name(&registry.names[tenant->slot->thread]);
         tenant->live = false;
     }
 }

@@ -28,6 +28,13 @@ struct threads_config {
  * memory. */
 bool threads_begin(const struct threads_config *config);
 
+/* Whether a thread's name is read when it is admitted (the usual) or only by threads_read_names. Reading one takes a file
+ * descriptor of the calling thread for a moment. */
+void threads_name_at_once(bool at_once);
+
+/* Reads the names of the threads that are known, which may have been given one meanwhile. Before threads_end. */
+void threads_read_names(void);
+
 /* Gives the thread of one thread state, which must stay alive during the call, a slot and a timer. Returns 0 or the
  * negative errno value for which it could not have them. */
 int threads_admit(uintptr_t state, struct reader reader);

@@ -426,6 +426,7 @@ static struct spprof_config make_config(uint8_t argument) {
         .sink = argument & 2 ? take : NULL,
         .sink_context = &model,
         .caught_up = caught_up,
+        .flags = argument & 0x20 ? SPPROF_OWN_FILES : 0,
     };
     switch ((enum wrong)(argument >> 2 & 7)) {
     case SHORT_INTERVAL:
@@ -457,7 +458,7 @@ static struct spprof_config make_config(uint8_t argument) {
 
 static void start(uint8_t argument) {
     /* Three of four starts are of a right configuration: bits that say "wrong" count only where bit 7 is set. */
-    struct spprof_config config = make_config(argument & 0x80 ? argument : argument & 3);
+    struct spprof_config config = make_config(argument & 0x80 ? argument : argument & 0x23);
     bool right = !(argument & 0x80) || (argument >> 2 & 7) == RIGHT;
     void *before[TAKEN];
     long mappings = holdings.mappings;

@@ -44,13 +44,14 @@ struct form {
     const char *name;
     enum spprof_mode mode;
     bool sink;
+    uint64_t flags;
 };
 
 static const struct form forms[] = {
-    {"cpu-sink", SPPROF_CPU, true},
-    {"cpu-drain", SPPROF_CPU, false},
-    {"wall-sink", SPPROF_WALL, true},
-    {"wall-drain", SPPROF_WALL, false},
+    {"cpu-sink", SPPROF_CPU, true, SPPROF_OWN_FILES},
+    {"cpu-drain", SPPROF_CPU, false, 0},
+    {"wall-sink", SPPROF_WALL, true, 0},
+    {"wall-drain", SPPROF_WALL, false, SPPROF_OWN_FILES},
 };
 
 static const struct form *form;
@@ -273,6 +274,7 @@ static int start(void) {
         .thread_state = &first.state,
         .sink = form->sink ? take : NULL,
         .mode = form->mode,
+        .flags = form->flags,
     };
     sent = delivered = 0;
     return spprof_start(&config);

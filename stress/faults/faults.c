@@ -19,6 +19,7 @@ const struct call_kind call_kinds[CALLS] = {
 };
 
 struct holdings holdings;
+__thread int fault_waiting;
 
 static struct fault plan;
 static atomic_bool counting;
@@ -37,7 +38,7 @@ unsigned fault_fired(void) { return atomic_load(&fired); }
 bool fault_due(enum call call) {
     if (!atomic_load(&counting) || call != plan.call || plan.nth == 0)
         return false;
-    if (plan.thread != 0 && plan.thread != gettid())
+    if (plan.thread != 0 && plan.thread != gettid() && plan.thread != fault_waiting)
         return false;
     unsigned use = atomic_fetch_add(&uses, 1) + 1;
     if (use != plan.nth && !(plan.lasting && use > plan.nth))

@@ -37,8 +37,11 @@ struct fault {
     int error;
     unsigned nth; /* the use that fails, from 1; 0: none */
     bool lasting; /* and all after it */
-    int thread;   /* whose uses count; 0: any thread's */
+    int thread;   /* whose uses count, and those of a thread that it waits for; 0: any thread's */
 };
+
+/* The thread that waits for the calling one; 0: none does. */
+extern __thread int fault_waiting;
 
 /* Plans a fault and forgets the uses that were counted. */
 void fault_plan(const struct fault *fault);

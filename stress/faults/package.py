@@ -2,8 +2,8 @@
 """Fault injection through the Python package: `package.py NAME [short]` tries every case on that interpreter,
 `package.py NAME CALL ERROR once|lasting NTH` one.
 
-Only uses on the thread that starts and stops count, so that they come in the same order each time; driver.c has those of
-the session's own thread. Each case is a forked child: start, a little work, stop, with the planned use of the planned
+Only uses on the thread that starts and stops count, and those of the session's own while it is waited for, so that they
+come in the same order each time; driver.c has the others. Each case is a forked child: start, a little work, stop, with the planned use of the planned
 call failing; then a start and a stop without. What must hold is what driver.c says.
 """
 

@@ -109,11 +109,24 @@ SHIM(int, sigaction, int number, const struct sigaction *new, struct sigaction *
     return result;
 }
 
+/* The session's thread, for which the one that made it waits until it waits itself. */
+static struct {
+    void *(*function)(void *);
+    int maker;
+} made;
+
+static void *run_made(void *argument) {
+    fault_waiting = made.maker;
+    return made.function(argument);
+}
+
 SHIM(int, pthread_create, pthread_t *thread, const pthread_attr_t *attributes, void *(*function)(void *),
      void *argument) {
     if (fault_due(CALL_pthread_create))
         return errno;
-    return kernel_thread(thread, attributes, function, argument);
+    made.function = function;
+    made.maker = gettid();
+    return kernel_thread(thread, attributes, run_made, argument);
 }
 
 SHIM(int, pthread_join, pthread_t thread, void **result) {
@@ -122,6 +135,7 @@ SHIM(int, pthread_join, pthread_t thread, void **result) {
 }
 
 SHIM(int, pthread_cond_timedwait, pthread_cond_t *condition, pthread_mutex_t *mutex, const struct timespec *until) {
+    fault_waiting = 0;
     return kernel_wait(condition, mutex, until);
 }
 
@@ -228,6 +242,8 @@ static bool system_call_due(long number) {
         return fault_due(CALL_process_vm_readv);
     case SYS_process_vm_writev:
         return fault_due(CALL_process_vm_writev);
+    case SYS_close_range:
+        return fault_due(CALL_close_range);
     case SYS_tgkill:
     case SYS_rt_sigprocmask:
     case SYS_gettid:

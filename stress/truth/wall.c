@@ -242,6 +242,7 @@ static bool prepare(const struct wall_config *config, char *problem, size_t room
     struct walk walk = {.layout = &wall.layout, .thread_state = (uintptr_t)config->thread_state};
     wall.entry_instr_ptr = walk_find_entry_instr_ptr(&walk);
     stack_note_caller();
+    stack_learn_first();
     if (signals_take(SIGSEGV, on_fault) != 0 || signals_take(SIGBUS, on_fault) != 0) {
         snprintf(problem, room, "the fault handlers could not be installed");
         return false;

@@ -15,7 +15,12 @@ static PyObject *native_start(PyObject *Py_UNUSED(module), PyObject *arguments) 
     if (!PyArg_ParseTuple(arguments, "KIiOOO:start", &interval, &max_depth, &mode, &owner, &active, &limbo))
         return NULL;
     struct spprof_config config = {
-        .size = sizeof config, .interval = interval, .max_depth = max_depth, .mode = (enum spprof_mode)mode};
+        .size = sizeof config,
+        .interval = interval,
+        .max_depth = max_depth,
+        .mode = (enum spprof_mode)mode,
+        .flags = SPPROF_OWN_FILES,
+    };
     enum recording_result result = recording_start(&config, owner, active, limbo);
     return result == RECORDING_FAILED ? NULL : PyBool_FromLong(result == RECORDING_DONE);
 }
