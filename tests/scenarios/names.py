@@ -1,4 +1,5 @@
-"""Functions that are compiled, run and freed while they are sampled: `names.py FUNCTIONS INTERVAL_NS`.
+"""Functions that are compiled, run and freed while they are sampled: `names.py FUNCTIONS SECONDS INTERVAL_NS`, at least that
+many, and for at least that much CPU time.
 
 Each function has a name, a file and a first line of its own, and the program notes when it ran. A sample that names it
 must have been taken then, on the thread that ran it. Collecting garbage often makes the allocator use the addresses of
@@ -31,8 +32,10 @@ def compile_function(number):
     return space[f"function_{number}"]
 
 
-def run_functions(numbers, runs, addresses):
-    for number in numbers:
+def run_functions(first, total, seconds, runs, addresses):
+    """Every THREADS-th function, from the first."""
+    number = first
+    while number < total or time.thread_time() < seconds:
         function = compile_function(number)
         began = time.monotonic_ns()
         function(None)
@@ -41,6 +44,7 @@ def run_functions(numbers, runs, addresses):
         del function
         if number % 25 == 0:
             gc.collect()
+        number += THREADS
 
 
 def names_agree(name, filename, line, first_line, number):
@@ -48,21 +52,21 @@ def names_agree(name, filename, line, first_line, number):
     return filename == f"file_{number}" and first_line == first and first <= line <= first + 4
 
 
-total = int(sys.argv[1])
-runs = [None] * total
+total, seconds, interval = int(sys.argv[1]), float(sys.argv[2]), int(sys.argv[3])
+runs = {}
 addresses = [[] for _ in range(THREADS)]
 threads = [
-    threading.Thread(target=run_functions, args=(range(index, total, THREADS), runs, addresses[index]))
+    threading.Thread(target=run_functions, args=(index, total, seconds / THREADS, runs, addresses[index]))
     for index in range(THREADS)
 ]
-_native.start(int(sys.argv[2]), 64, 0, None, None, None)
+_native.start(interval, 64, 0, None, None, None)
 for thread in threads:
     thread.start()
 for thread in threads:
     thread.join()
 _, raw = _native.stop()
 found_threads = profiles.name_threads(raw["threads"], {}, "")
-profile = spprof.Profile(raw, mode="cpu", interval_ms=int(sys.argv[2]) / 1e6, threads=found_threads)
+profile = spprof.Profile(raw, mode="cpu", interval_ms=interval / 1e6, threads=found_threads)
 
 right, wrong = 0, []
 for sample in profile:
@@ -80,5 +84,5 @@ for sample in profile:
 used_again = sum(len(a) for a in addresses) - len({address for a in addresses for address in a})
 unknown = sum(1 for sample in profile for frame in sample.stack if frame.name == "[unknown]")
 result(
-    right=right, wrong=wrong[:20], wrong_count=len(wrong), used_again=used_again, unknown=unknown, stats=raw["stats"]
+    ran=len(runs), right=right, wrong=wrong[:20], wrong_count=len(wrong), used_again=used_again, unknown=unknown, stats=raw["stats"]
 )
