@@ -5,8 +5,30 @@
  * calls no Python API while it looks. Needs no Python.h: where CPython keeps what is read from the interpreter's own
  * table of offsets.
  *
- * One session at a time in a process. Unless a function says otherwise, it may be called from any thread, must not be
- * called from a signal handler, and returns 0 or a negative errno value; `spprof_error` then has the sentence to print.
+ * One session at a time in a process. Unless a function says otherwise, it returns 0 or a negative errno value;
+ * `spprof_error` then has the sentence to print. What may be called from where:
+ *
+ *                        from any thread,  from a sink  in a signal  in a forked
+ *                        beside any other  (caught_up)  handler      child
+ *   spprof_start         waits             -EDEADLK     no           yes
+ *   spprof_stop          waits             -EDEADLK     no           yes
+ *   spprof_pause         waits             -EDEADLK     no           yes
+ *   spprof_resume        waits             -EDEADLK     no           yes
+ *   spprof_drain         waits             -EDEADLK     no           yes
+ *   spprof_get_stats     waits             -EDEADLK     no           yes
+ *   spprof_thread_name   waits             false        no           yes
+ *   spprof_thread_found  waits             false        no           yes
+ *   spprof_is_active     yes               yes          yes          yes
+ *   spprof_code_died     yes               yes          yes          yes
+ *   spprof_reason_name   yes               yes          yes          yes
+ *   spprof_error         yes               yes          no           yes
+ *
+ * Those that wait run one at a time, each to its end before the next; the others never wait. A sink
+ * runs with the session's locks held: what would wait for them on the sink's own thread is refused,
+ * and a sink that waits for another thread's call waits for ever. In a signal handler they could
+ * wait for the very thread that was interrupted. fork() may be called beside all of them, and waits
+ * as they do; not from a sink. A child that it made has no session, whatever its parent had. (One
+ * that vfork() or a bare clone made must call nothing but exec.)
  */
 #ifndef SPPROF_H
 #define SPPROF_H
@@ -85,7 +107,8 @@ enum spprof_flag {
      * own, which is empty. It opens files for moments (/proc/self/task/N/comm for threads' names,
      * /proc/self/maps), and without this flag takes the lowest number for it, which a program that
      * closes a file and opens another may count on. With it the sink cannot use the program's files:
-     * descriptors that others opened are none there. Where the kernel has no such tables (before
+     * descriptors that others opened are none there. (The last samples come from spprof_stop, on its
+     * caller's thread and so with the program's files.) Where the kernel has no such tables (before
      * Linux 5.9), or a sandbox forbids them, the flag is heeded as far as it goes: names are
      * read at the stop alone, so threads that have ended by then have none, and maps at the start and,
      * where libc does not note where a thread's stack is, when one is found. While a pause lasts
@@ -109,9 +132,9 @@ struct spprof_config {
     const void *thread_state;
     /* Takes the samples: called on the session's own thread, once an interval or every 1 to 10 ms, and from
      * spprof_stop, after a pause also from spprof_resume and spprof_get_stats; never from a signal
-     * handler and never twice at once. Locks of the session are held then: it must
-     * not fork, call the Python API, or call any function of this header but spprof_code_died, spprof_is_active and
-     * spprof_reason_name. NULL means: samples wait in their rings for spprof_drain. */
+     * handler and never twice at once. Locks of the session are held then: it must not fork or call
+     * the Python API, and of this header only what the table above allows. NULL means: samples wait
+     * in their rings for spprof_drain. */
     spprof_sample_function *sink;
     void *sink_context;
     /* Told from time to time, on the sink's thread, that every sample whose generation is below `generation` has been
@@ -148,9 +171,9 @@ int spprof_stop(void);
  * spprof_resume, spprof_get_stats and spprof_stop do the thread's work, and try again; what finds
  * no room in a ring until then is counted as `ring_full`. Without a session a pause counts too, so
  * that one which is started meanwhile has no thread before its end; a resume that answers none
- * does nothing, and a forked child begins without any. */
-void spprof_pause(void);
-void spprof_resume(void);
+ * does nothing, and a forked child begins without any. Error: -EDEADLK from a sink. */
+int spprof_pause(void);
+int spprof_resume(void);
 
 /* Whether a session is active in this process. A forked child starts without one. Async-signal-safe. */
 bool spprof_is_active(void);
@@ -200,7 +223,7 @@ bool spprof_thread_name(uint64_t thread, int32_t *tid, char name[16]);
 
 /* The kernel's id of a thread by its number in the session, and two times (CLOCK_MONOTONIC,
  * nanoseconds) between which it was found, and so ran: that tells it from others that have had the
- * same id. Until the next start, during the session too, but not from a sink. False: no such thread,
+ * same id. Until the next start, during the session too. False: no such thread,
  * or no memory to note it. */
 bool spprof_thread_found(uint64_t thread, int32_t *tid, uint64_t *after, uint64_t *before);
 

@@ -101,6 +101,17 @@ __attribute__((format(printf, 2, 3))) static int fail(int error, const char *for
 
 static int no_memory(void) { return fail(ENOMEM, "no memory for a session"); }
 
+/* The calling thread is in a sink, or in caught_up: it holds locks of the session. */
+static __thread bool handing_over;
+
+/* What would wait for a lock that its own thread holds is refused. */
+static int refuse_in_sink(const char *function) {
+    if (!handing_over)
+        return 0;
+    return fail(EDEADLK, "%s was called from a sink, while the session's locks are held; call it from another thread",
+                function);
+}
+
 /* --- draining -------------------------------------------------------------------------------------- */
 
 static void hand_over(const struct record *record, spprof_sample_function *sink, void *context) {
@@ -120,7 +131,9 @@ static void hand_over(const struct record *record, spprof_sample_function *sink,
         .depth = record->head.depth,
         .frames = session.frames,
     };
+    handing_over = true;
     sink(context, &sample);
+    handing_over = false;
 }
 
 struct drain {
@@ -149,8 +162,11 @@ static void drain_all(void) {
         return;
     uint64_t deaths = atomic_read(generation_read, &sampler.deaths);
     threads_each(drain_slot, &drain);
-    if (drain.quiet && session.config.caught_up != NULL)
-        session.config.caught_up(drain.context, deaths);
+    if (!drain.quiet || session.config.caught_up == NULL)
+        return;
+    handing_over = true;
+    session.config.caught_up(drain.context, deaths);
+    handing_over = false;
 }
 
 static bool drain_retired(struct slot *slot) {
@@ -162,8 +178,10 @@ static bool drain_retired(struct slot *slot) {
 }
 
 int64_t spprof_drain(spprof_sample_function *sink, void *context) {
+    int64_t result = refuse_in_sink(__func__);
+    if (result != 0)
+        return result;
     pthread_mutex_lock(&session.lock);
-    int64_t result = 0;
     if (session.config.sink != NULL) {
         result =
             fail(EBUSY, "the session hands its samples to its own sink; start it without one to drain it yourself");
@@ -445,19 +463,27 @@ static void carry_on(void) {
         start_thread();
 }
 
-void spprof_pause(void) {
+int spprof_pause(void) {
+    int error = refuse_in_sink(__func__);
+    if (error != 0)
+        return error;
     pthread_mutex_lock(&session.lock);
     session.pauses++;
     stop_thread();
     pthread_mutex_unlock(&session.lock);
+    return 0;
 }
 
-void spprof_resume(void) {
+int spprof_resume(void) {
+    int error = refuse_in_sink(__func__);
+    if (error != 0)
+        return error;
     pthread_mutex_lock(&session.lock);
     if (session.pauses > 0)
         session.pauses--;
     carry_on();
     pthread_mutex_unlock(&session.lock);
+    return 0;
 }
 
 /* --- fork --------------------------------------------------------------------------------------------- */
@@ -721,7 +747,9 @@ static int take_config(struct spprof_config *config, const struct spprof_config 
 
 int spprof_start(const struct spprof_config *config) {
     struct spprof_config taken;
-    int error = take_config(&taken, config);
+    int error = refuse_in_sink(__func__);
+    if (error == 0)
+        error = take_config(&taken, config);
     if (error != 0)
         return error;
     pthread_mutex_lock(&session.lock);
@@ -754,8 +782,11 @@ static int stop_locked(void) {
 }
 
 int spprof_stop(void) {
+    int error = refuse_in_sink(__func__);
+    if (error != 0)
+        return error;
     pthread_mutex_lock(&session.lock);
-    int error = stop_locked();
+    error = stop_locked();
     pthread_mutex_unlock(&session.lock);
     return error;
 }
@@ -765,6 +796,9 @@ bool spprof_is_active(void) { return atomic_read(active_peek, &sampler.active); 
 int spprof_get_stats(struct spprof_stats *stats) {
     const struct versions versions = {.first = FIRST_STATS, .own = sizeof *stats};
     struct spprof_stats now;
+    int error = refuse_in_sink(__func__);
+    if (error != 0)
+        return error;
     pthread_mutex_lock(&session.lock);
     if (atomic_read(active_peek, &sampler.active)) {
         carry_on();
@@ -785,6 +819,8 @@ uint64_t spprof_code_died(const void *code) {
 }
 
 bool spprof_thread_name(uint64_t thread, int32_t *tid, char name[16]) {
+    if (refuse_in_sink(__func__) != 0)
+        return false;
     pthread_mutex_lock(&session.lock);
     bool found = !atomic_read(active_peek, &sampler.active) && threads_name(thread, tid, name);
     pthread_mutex_unlock(&session.lock);
@@ -793,6 +829,8 @@ bool spprof_thread_name(uint64_t thread, int32_t *tid, char name[16]) {
 
 bool spprof_thread_found(uint64_t thread, int32_t *tid, uint64_t *after, uint64_t *before) {
     char name[16];
+    if (refuse_in_sink(__func__) != 0)
+        return false;
     pthread_mutex_lock(&session.work);
     bool is_found = thread < session.found_count && threads_name(thread, tid, name);
     if (is_found) {
