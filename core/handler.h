@@ -87,7 +87,8 @@ struct sampler {
     uint32_t max_depth;
     int64_t long_look;         /* CPU time of a look for which its thread owes a rest, ns */
     uintptr_t main_stack_high; /* first address past the initial thread's stack */
-    uintptr_t entry_instr_ptr; /* where the interpreter's own frames stand; 0: not known */
+    uintptr_t entry_instr_ptr; /* where the interpreter's own frames stand, for the observer, which writes it where it
+                                * was 0: not known */
 
     _Atomic(struct slot *) slots[SLOTS_MAX]; /* the session fills in, never takes out */
     struct stray_counters strays;            /* ticks that no slot is to be charged for */

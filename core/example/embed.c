@@ -1,10 +1,11 @@
 /* A program that embeds CPython and samples it through the C library alone.
  *
- *     example-embed [SCRIPT [ARGUMENT ...]]
+ *     example-embed [--wall] [SCRIPT [ARGUMENT ...]]
  *
- * Runs the script, or without one a busy program with several threads, and takes the samples out of their rings itself.
- * At the end it prints the ticks by outcome and the functions that were innermost most often. The exit status is the
- * script's; an error is one line on standard error and status 1.
+ * Runs the script, or without one a busy program with several threads, and takes the samples out of
+ * their rings itself: by each thread's CPU time, or with --wall by the clock, of threads that wait as
+ * well. At the end it prints the ticks by outcome and the functions that were innermost most often.
+ * The exit status is the script's; an error is one line on standard error and status 1.
  *
  * Build: ninja example. From spprof it uses the header and libspprof.a, nothing else.
  */
@@ -174,7 +175,7 @@ static int start_drain(pthread_t *thread) {
 
 /* --- the session ---------------------------------------------------------------------------------------- */
 
-static bool start(pthread_t *thread) {
+static bool start(pthread_t *thread, enum spprof_mode mode) {
     /* Before the session, so that no death is missed, and never taken away: in a free-threaded interpreter another
      * thread may be about to call it. */
     if (pthread_atfork(lock_deaths, unlock_deaths, unlock_deaths) != 0 || PyCode_AddWatcher(on_code_event) < 0) {
@@ -189,6 +190,7 @@ static bool start(pthread_t *thread) {
          * be the address of _PyRuntime. */
         .code_type = &PyCode_Type,
         .thread_state = PyThreadState_Get(),
+        .mode = mode,
     };
     if (spprof_start(&config) != 0) {
         complain("cannot sample", spprof_error());
@@ -357,10 +359,15 @@ static bool initialize(int argc, char **argv) {
 }
 
 int main(int argc, char **argv) {
+    bool by_the_clock = argc > 1 && strcmp(argv[1], "--wall") == 0;
+    if (by_the_clock) { /* the rest is the script's */
+        argv[1] = argv[0];
+        argv++, argc--;
+    }
     if (!initialize(argc, argv))
         return 1;
     pthread_t thread;
-    if (!start(&thread)) {
+    if (!start(&thread, by_the_clock ? SPPROF_WALL : SPPROF_CPU)) {
         Py_FinalizeEx();
         return 1;
     }

@@ -278,6 +278,24 @@ static void keep_watch(void) {
     }
 }
 
+/* Whether the thread stands still from before a look at it until after: its CPU clock counts in
+ * nanoseconds, and a switch to it and back takes hundreds. The kernel locks the thread's run queue to
+ * read the clock, so all that the thread had stored before it was switched out is seen after the
+ * first reading. */
+static bool stands_still(int64_t before, int64_t after) { return before >= 0 && before == after; }
+
+/* A session that was started before any frame ran does not know where the interpreter's own frames stand. Certain is a
+ * chain that stands still, of a thread that has given up its thread state: it is not in the midst of a push. */
+static void learn_entry_instr_ptr(const struct slot *slot, struct walk walk) {
+    int64_t before = clock_cpu_time(slot->tid);
+    load_looking = true;
+    bool whole = walk_thread(&walk) == SPPROF_CAPTURED && (walk.flags & SPPROF_SAMPLE_DETACHED);
+    uintptr_t found = whole ? walk_find_entry_instr_ptr(&walk) : 0;
+    load_looking = false;
+    if (stands_still(before, clock_cpu_time(slot->tid)))
+        sampler.entry_instr_ptr = found;
+}
+
 struct tick {
     uint32_t weight;
     struct reader reader;
@@ -296,6 +314,8 @@ static void observe_slot(struct slot *slot, void *context) {
     if (outcome == SPPROF_CAPTURED)
         outcome = handler_record(slot, &walk, session.observer.generation, tick->weight);
     counters_end(&slot->counters, tick->weight, outcome);
+    if (sampler.entry_instr_ptr == 0 && outcome == SPPROF_CAPTURED && (walk.flags & SPPROF_SAMPLE_DETACHED))
+        learn_entry_instr_ptr(slot, walk);
 }
 
 /* One look at every thread, which is due and stands for that many ticks. With the work lock held. */
