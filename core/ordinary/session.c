@@ -351,9 +351,7 @@ static void keep_observing(void) {
 }
 
 /* A thread that is about to look at others, with the work lock held: whether it has a table of descriptors of its own. */
-static void name_threads_at_once(bool own) {
-    threads_name_at_once(own || !(session.config.flags & SPPROF_OWN_FILES));
-}
+static void name_threads_at_once(bool own) { threads_name_at_once(own || !(session.config.flags & SPPROF_OWN_FILES)); }
 
 /* Gives the thread that starts the session a slot and a timer, and then all others. Nothing can fail once a timer runs,
  * so that no tick of a session that failed can be on its way. With the work lock held. */

@@ -84,5 +84,11 @@ for sample in profile:
 used_again = sum(len(a) for a in addresses) - len({address for a in addresses for address in a})
 unknown = sum(1 for sample in profile for frame in sample.stack if frame.name == "[unknown]")
 result(
-    ran=len(runs), right=right, wrong=wrong[:20], wrong_count=len(wrong), used_again=used_again, unknown=unknown, stats=raw["stats"]
+    ran=len(runs),
+    right=right,
+    wrong=wrong[:20],
+    wrong_count=len(wrong),
+    used_again=used_again,
+    unknown=unknown,
+    stats=raw["stats"],
 )
