@@ -676,7 +676,7 @@ static int begin_threads(void) {
     int error = session.pauses > 0 ? 0 : start_thread();
     if (error != 0)
         return fail(-error, "no thread could be started: %s", strerror(-error));
-    error = session.running ? wait_for_admission() : admit_here();
+    error = session.admitting ? wait_for_admission() : admit_here();
     if (error == 0)
         return 0;
     stop_thread();
