@@ -212,6 +212,23 @@ static int place_in_list(int signal, const struct sigaction *present, int newest
     return place;
 }
 
+/* Puts `next` in front in the place of `expected`. Whoever came between the look and the swap is
+ * found in what the swap gives and put back, and so is whoever came between those two. Returns a
+ * negative errno value if nothing was changed, else 0; *met: nobody came. */
+static int replace_in_front(int signal, struct sigaction expected, struct sigaction next, bool *met) {
+    struct sigaction replaced;
+    if (sigaction(signal, &next, &replaced) != 0)
+        return -errno;
+    *met = same_handler(&replaced, &expected);
+    while (!same_handler(&replaced, &expected)) {
+        expected = next;
+        next = replaced;
+        if (sigaction(signal, &next, &replaced) != 0)
+            break;
+    }
+    return 0;
+}
+
 /* --- taking and giving back ------------------------------------------------------------------------------ */
 
 /* Whoever comes between a look and the swap is found in what the swap gives, and becomes the
@@ -269,21 +286,18 @@ int signals_take(int signal, signal_claim *claim) {
 }
 
 void signals_give_back(int signal) {
-    struct sigaction present, replaced, owner = {.sa_handler = SIG_DFL};
+    struct sigaction present, owner = {.sa_handler = SIG_DFL};
+    bool met;
     if (sigaction(signal, NULL, &present) != 0 || place_of_action(&present) == NO_PLACE)
         return;
     int place = place_of_action(&present), meant = meant_place(signal, place);
     if (meant != NO_PLACE)
         owner = owners[meant].action;
     note_giving_back(signal, true); /* before a handler finds the owner in front */
-    if (sigaction(signal, &owner, &replaced) != 0) {
+    if (replace_in_front(signal, present, owner, &met) != 0)
         note_giving_back(signal, false);
-        return;
-    }
-    bool expected = place_of_action(&replaced) == place;
-    if (!expected)
-        sigaction(signal, &replaced, NULL); /* somebody has come in front meanwhile */
-    settle(signal, place, expected);
+    else
+        settle(signal, place, met);
 }
 
 bool signals_in_front(int signal) {
@@ -352,7 +366,8 @@ static void note_front(const struct call *call) {
 /* Put back by signal(2), which knows no flags: the kernel no longer tells us why a signal comes. */
 static void renew_flags(struct call *call) {
     struct sigaction ours = action_in_front(call->place);
-    sigaction(call->signal, &ours, NULL);
+    bool met;
+    replace_in_front(call->signal, ours, ours, &met);
     call->is_told = false;
 }
 
@@ -419,9 +434,9 @@ static void set_mask(const struct sigaction *owner, const struct call *call) {
 
 /* As the kernel would: an owner that wants only one signal is followed by the default action. */
 static void replace_after_delivery(const struct owner *owner, const struct call *call) {
-    struct sigaction replaced, next = action_in_front(owner->afterwards);
-    if (sigaction(call->signal, &next, &replaced) == 0 && place_of_action(&replaced) == NO_PLACE)
-        sigaction(call->signal, &replaced, NULL); /* somebody has come in front meanwhile */
+    struct sigaction present = action_in_front(call->place), next = action_in_front(owner->afterwards);
+    bool met;
+    replace_in_front(call->signal, present, next, &met);
 }
 
 static void deliver_as_kernel(const struct owner *owner, const struct call *call) {

@@ -142,6 +142,12 @@ def test_owner_that_comes_between_our_look_and_our_taking(program):
     assert sampled(program, gone) == (0, "Ab . Ab . end\n")
 
 
+def test_owner_that_comes_while_another_is_put_back(program):
+    """C has been given A as its predecessor, in the moment in which A had the signal."""
+    words = "signal:11 take:A:n: start between:take:B:c:+take:C:c: stop send:raise"
+    assert sampled(program, words) == (0, "Cb Ab . end\n")
+
+
 def test_signal_that_arrives_while_its_owner_is_found_out(program):
     """It waits: C, whom we saw, is not who must have it."""
     words = "signal:27 take:A:n: start take:C:n: between:take:B:c: within look join send:raise"

@@ -10,8 +10,9 @@
  *   direct                 the program calls the signal's handler itself
  *   wait                   a thread that waits in a system call gets the signal: is the call interrupted?
  *   start, look, stop      what a session does to signals, where there is one
- *   between:WORD           what happens at our next change, after we have looked and before we put
- *                          ourselves in front: a word, or elsewhere, a signal to another thread
+ *   between:WORD[+WORD]... what happens at our next change, after we have looked and before we put
+ *                          ourselves in front, and at those after it: a word each, or elsewhere, a
+ *                          signal to another thread
  *   within                 that thread gets it when we are in front and have not compared yet
  *   join                   until it has been handled
  *   claim                  what stands for a tick from here on: a signal with the value 42
@@ -393,6 +394,21 @@ static void let_pass_on(void) {
         usleep(1000);
 }
 
+/* The first word of `between`, which is then without it. */
+static const char *next_between(void) {
+    static char word[40];
+    size_t length = strcspn(between, "+");
+    snprintf(word, sizeof word, "%.*s", (int)length, between);
+    between = between[length] == '+' ? between + length + 1 : NULL;
+    return word;
+}
+
+static void run_between(const char *what) {
+    ours = false; /* what it changes is no change of ours */
+    run(what);
+    ours = true;
+}
+
 static void as_a_session(const char *what);
 
 static void run_meanwhile(void) {
@@ -407,15 +423,14 @@ int sigaction(int which, const struct sigaction *action, struct sigaction *found
         next = (int (*)(int, const struct sigaction *, struct sigaction *))dlsym(RTLD_NEXT, "sigaction");
     if (!ours && which == number && action == NULL && meanwhile != NULL)
         run_meanwhile();
-    const char *before = ours && which == number && action != NULL ? between : NULL;
-    if (before == NULL)
+    if (!ours || which != number || action == NULL || between == NULL)
         return next(which, action, found);
-    between = NULL;
+    const char *before = next_between();
     bool elsewhere = strcmp(before, "elsewhere") == 0;
     if (elsewhere)
         send_elsewhere(0);
     else
-        run(before);
+        run_between(before);
     int result = next(which, action, found);
     if (elsewhere)
         let_pass_on();
