@@ -28,8 +28,8 @@
  * While the signal is on its way there is one call of the session at most and one move of B. Left
  * out is what is not promised (specs/signals.md):
  *
- *   - giving back has an instant in which whoever came in between is not in front: B does not
- *     move in it, and of a signal that meets it nothing is asked
+ *   - giving back has an instant in which whoever came in between is not in front: of a signal that
+ *     meets it nothing is asked
  *   - so has taking, in which B does not come again; a signal that arrives in it waits if its
  *     handler looks in time, and if not, B may miss it or be run though it has left; if B moves
  *     then too, nothing is asked
@@ -78,7 +78,7 @@ bool upset;     /* and so has one of its swaps */
 bool left;      /* B has left since */
 
 #define may_call (calls < CALLS && (!live || calls_since < 1))
-#define may_move (moves < MOVES && (!live || moves_since < 1) && !(displaced && giving))
+#define may_move (moves < MOVES && (!live || moves_since < 1))
 #define finds_itself stands_for(kernel, B)
 #define may_take (!displaced && !(finds_itself && (busy || older[kernel - THUNK] == NO_PLACE)))
 #define may_give_back (there && !(stands_for(found, B) && !passed[found - THUNK]))
@@ -218,7 +218,11 @@ inline signals_give_back() {
        :: replaced == expected -> given_back = true
        :: else ->
 #ifndef GIVE_BACK_BLIND
-          atomic { kernel = replaced; displaced = false };
+          present = action[meant];
+          do
+          :: replaced == expected -> break
+          :: else -> expected = present; present = replaced; swap(present)
+          od;
 #else
           displaced = false;
 #endif
