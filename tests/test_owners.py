@@ -73,7 +73,7 @@ def can_be_told(number, way, owner, flags, scene):
 def compared(program, number, way, every):
     known = [(scene, words) for owner, flags, scene, words in scripts(number, way)
              if can_be_told(number, way, owner, flags, scene)]  # fmt: skip
-    chosen = known[:: every if not support.EMULATOR else every * 16]
+    chosen = known[:: every if not support.EMULATOR else every * 4]
     both = [(kind, words) for _, words in chosen for kind in ("plain", "sampled")]
     with ThreadPoolExecutor(4) as pool:
         found = list(pool.map(lambda one: outcome(program, *one), both))

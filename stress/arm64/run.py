@@ -132,6 +132,7 @@ def rows():
             "freethreading", "host-pytest", ["tests/"], "freethreading", tuple(usual.split()), ARM64_INTERPRETERS=usual
         ),
         pytest_row("unit", "pytest", unit),
+        pytest_row("owners", "host-pytest", ["tests/test_owners.py"]),
         Row(
             "truth",
             ("sh", "-c", "ninja truth-drivers && python3 stress/truth/run.py --short --no-controls"),
