@@ -151,8 +151,10 @@ except KeyboardInterrupt:
 
 @contextlib.contextmanager
 def started_with_ignored(numbers, command, **options):
-    """A child that was started where these signals are ignored, as by nohup or in the background."""
-    former = {number: signal.signal(number, signal.SIG_IGN) for number in numbers}
+    """A child that was started where these signals alone are ignored, as by nohup or in the background."""
+    wanted = {number: signal.SIG_DFL for number in (*QUIET, signal.SIGHUP)}
+    wanted |= {number: signal.SIG_IGN for number in numbers}
+    former = {number: signal.signal(number, handler) for number, handler in wanted.items()}
     try:
         streams = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
         child = subprocess.Popen(command, text=True, start_new_session=True, **streams, **options)
