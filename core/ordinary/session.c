@@ -599,7 +599,8 @@ static int find_interpreter(struct spprof_config *config, uintptr_t *interpreter
     if (config->code_type == NULL)
         config->code_type = dlsym(RTLD_DEFAULT, "PyCode_Type");
     if (config->runtime == NULL || config->code_type == NULL)
-        return fail(EINVAL, "no CPython was found in this process; pass the addresses of _PyRuntime and PyCode_Type");
+        return fail(EINVAL, "no CPython was found in this process; link the program with -rdynamic, or pass the "
+                            "addresses of _PyRuntime and PyCode_Type");
     if (config->thread_state == NULL)
         return fail(EINVAL, "no thread state was passed; pass PyThreadState_Get()");
     char problem[200];
