@@ -204,7 +204,7 @@ static int place_in_list(int signal, const struct sigaction *present, int newest
     int known = newest;
     while (known != NO_PLACE && owners[known].action.sa_sigaction != present->sa_sigaction)
         known = owners[known].older;
-    bool again = known != NO_PLACE && known == newest && !is_given_back(signal) && is_function(present);
+    bool again = known != NO_PLACE && !is_given_back(signal) && is_function(present);
     int older = known != NO_PLACE ? owners[known].older : newest;
     int place = again ? come_again(signal, present, known) : remember(signal, present, older);
     if (place != NO_PLACE)
@@ -232,13 +232,17 @@ static int replace_in_front(int signal, struct sigaction expected, struct sigact
 /* --- taking and giving back ------------------------------------------------------------------------------ */
 
 /* Whoever comes between a look and the swap is found in what the swap gives, and becomes the
- * owner instead. Returns the place in front, or NO_PLACE and *error: then all is as it was. */
+ * owner instead. It is newer than the one that it found there, and if that was ours, has been given
+ * our function as its predecessor. Returns the place in front, or NO_PLACE and *error: then all is as it was. */
 static int displace(int signal, struct sigaction present, int newest, int *error) {
     struct sigaction ours, replaced, expected = present;
+    int expected_place = NO_PLACE;
     for (;;) {
         int place = place_of_action(&present);
         if (place == NO_PLACE)
             place = place_in_list(signal, &present, newest);
+        if (expected_place == NO_PLACE)
+            expected_place = place;
         ours = place != NO_PLACE ? action_in_front(place) : present;
         atomic_write(disposition_publish, &fronts[signal].place, UNSETTLED(place));
         *error = sigaction(signal, &ours, &replaced) != 0 ? -errno : place == NO_PLACE ? -ENOSPC : 0;
@@ -248,6 +252,8 @@ static int displace(int signal, struct sigaction present, int newest, int *error
             return place;
         expected = ours;
         present = replaced;
+        newest = expected_place;
+        expected_place = place;
     }
 }
 
@@ -286,15 +292,14 @@ int signals_take(int signal, signal_claim *claim) {
 }
 
 void signals_give_back(int signal) {
-    struct sigaction present, owner = {.sa_handler = SIG_DFL};
+    struct sigaction present;
     bool met;
     if (sigaction(signal, NULL, &present) != 0 || place_of_action(&present) == NO_PLACE)
         return;
     int place = place_of_action(&present), meant = meant_place(signal, place);
-    if (meant != NO_PLACE)
-        owner = owners[meant].action;
+    const struct owner *owner = &owners[meant != NO_PLACE ? meant : place];
     note_giving_back(signal, true); /* before a handler finds the owner in front */
-    if (replace_in_front(signal, present, owner, &met) != 0)
+    if (replace_in_front(signal, present, owner->action, &met) != 0)
         note_giving_back(signal, false);
     else
         settle(signal, place, met);
@@ -339,21 +344,26 @@ static bool is_claimed(const struct call *call) {
 
 static void forget_info(const struct call *call) { call->info->si_signo = 0; }
 
+/* Whether just those signals are blocked that the kernel blocks when it calls one of our functions:
+ * it has called this one, or who called it did so as its last act and asked for the same mask. */
+static bool has_our_mask(const struct call *call) {
+    sigset_t present, ours = all_but_faults();
+    sigorset(&ours, &ours, &((ucontext_t *)call->ucontext)->uc_sigmask);
+    sigaddset(&ours, call->signal);
+    sigdelset(&ours, SIGKILL);
+    sigdelset(&ours, SIGSTOP);
+    return pthread_sigmask(SIG_BLOCK, NULL, &present) == 0 && same_set(&ours, &present);
+}
+
 /* While a thread is taking the signal, the owner whose function the kernel has called may not be
  * the newest. */
 static bool is_unsettled(const struct call *call) {
-    return atomic_read(disposition_find, &fronts[call->signal].place) == UNSETTLED(call->place);
+    return atomic_read(disposition_find, &fronts[call->signal].place) < NO_PLACE;
 }
 
-static bool wait_until_taken(struct call *call) {
-    for (uint64_t began = clock_now(); clock_now() - began < GIVE_WAY; sched_yield()) {
-        int place = atomic_read(disposition_find, &fronts[call->signal].place);
-        if (place < NO_PLACE)
-            continue;
-        call->place = place != NO_PLACE ? place : call->place;
-        return true;
-    }
-    return false;
+static void wait_until_settled(const struct call *call) {
+    for (uint64_t began = clock_now(); is_unsettled(call) && clock_now() - began < GIVE_WAY;)
+        sched_yield();
 }
 
 /* An owner has put its predecessor in front, and will come again itself. */
@@ -376,30 +386,47 @@ static bool is_itself_in_front(const struct owner *owner, const struct sigaction
 }
 
 /* Who called: the stack tells (thunks.h), except where a handler's last act is to call its
- * predecessor and its own frame has gone already. The kernel calls only what is in front. */
-static void find_caller(struct call *call, bool kernels_frame) {
+ * predecessor and its own frame has gone already. The kernel calls only what is in front, and with
+ * our mask. False where it called what was in front then and is not any more. */
+static bool find_caller(struct call *call, bool kernels_frame) {
     struct sigaction present;
-    if (kernels_frame && is_unsettled(call) && wait_until_taken(call)) {
-        call->by_kernel = true;
-        return;
-    }
+    if (kernels_frame)
+        wait_until_settled(call);
     if (sigaction(call->signal, NULL, &present) != 0)
-        return;
-    call->by_kernel = kernels_frame && place_of_action(&present) == call->place;
-    if (place_of_action(&present) == call->place && !(present.sa_flags & SA_SIGINFO))
+        return true;
+    bool in_front = place_of_action(&present) == call->place;
+    if (kernels_frame && !in_front && has_our_mask(call))
+        return false;
+    call->by_kernel = kernels_frame && in_front;
+    if (in_front && !(present.sa_flags & SA_SIGINFO))
         renew_flags(call);
-    call->place = meant_place(call->signal, call->place);
+    int meant = meant_place(call->signal, call->place);
+    if (meant != NO_PLACE || !call->by_kernel) /* else whoever has put it in front has meant its owner */
+        call->place = meant;
     if (call->place == NO_PLACE)
-        return;
+        return true;
     const struct owner *owner = &owners[call->place];
     if (call->by_kernel && owner->signal == call->signal)
         note_front(call);
     else if (is_itself_in_front(owner, &present) && !is_given_back(call->signal))
         call->place = owner->older; /* it came in front again, and called its own place */
+    return true;
 }
 
 static bool is_real_fault(const struct call *call) {
     return is_fault(call->signal) && call->is_told && call->info->si_code > 0;
+}
+
+static void send_bare(int signal) { syscall(SYS_tgkill, getpid(), (pid_t)syscall(SYS_gettid), signal); }
+
+/* Has the kernel deliver it to whoever is in front now, with all that it says, once the handler has returned. A fault
+ * happens again by itself. */
+static void send_again(const struct call *call) {
+    if (is_real_fault(call))
+        return;
+    if (!call->is_told ||
+        syscall(SYS_rt_tgsigqueueinfo, getpid(), (pid_t)syscall(SYS_gettid), call->signal, call->info))
+        send_bare(call->signal);
 }
 
 /* The default action of every signal taken here is to end the process, with this signal as its
@@ -410,7 +437,7 @@ static void take_default_action(const struct call *call) {
     struct sigaction action = {.sa_handler = SIG_DFL};
     sigaction(call->signal, &action, NULL);
     if (!is_real_fault(call))
-        syscall(SYS_tgkill, getpid(), (pid_t)syscall(SYS_gettid), call->signal);
+        send_bare(call->signal);
 }
 
 /* The default action, called by a handler that found a function in its place: whether it would
@@ -466,8 +493,10 @@ void signals_enter(int signal, siginfo_t *info, void *ucontext, uintptr_t functi
     call.place = thunk_place((signal_function *)function); // NOLINT: an address on purpose
     call.is_told = kernels_frame ? is_filled_in(signal, info) : is_believable(signal, info, ucontext);
     if (!is_claimed(&call)) {
-        find_caller(&call, kernels_frame);
-        hand_on(&call);
+        if (find_caller(&call, kernels_frame))
+            hand_on(&call);
+        else
+            send_again(&call);
     } else if (kernels_frame) {
         forget_info(&call);
     }

@@ -148,6 +148,23 @@ def test_owner_that_comes_while_another_is_put_back(program):
     assert sampled(program, words) == (0, "Cb Ab . end\n")
 
 
+def test_owner_whose_function_is_put_in_front_once_more(program):
+    """Its predecessor is not known: it was there before us, and C has given the signal back to it by its own address."""
+    words = "signal:27 take:A:n: start take:B:n: back:B take:A:n: look back:B send:raise"
+    assert sampled(program, words)[1] == "Ab . end\n"
+    words = "signal:11 take:A:m: start take:B:n: back:B take:A:m: look back:B stop send:raise"
+    assert sampled(program, words)[1] == "Ab . end\n"
+
+
+@pytest.mark.parametrize("way", "co")
+def test_owner_that_goes_and_comes_again_while_we_take_the_signal(program, way):
+    """It finds its own function, which we have put in front for it while it was gone."""
+    words = f"signal:27 take:A:n: start take:B:{way}: between:back:B+take:B:{way}: look send:raise"
+    plain = outcome(program, "plain", f"signal:27 take:A:n: take:B:{way}: send:raise".split())
+    assert plain[1].endswith("Ab . end\n")
+    assert sampled(program, words) == plain
+
+
 def test_signal_that_arrives_while_its_owner_is_found_out(program):
     """It waits: C, whom we saw, is not who must have it."""
     words = "signal:27 take:A:n: start take:C:n: between:take:B:c: within look join send:raise"
@@ -161,10 +178,27 @@ def test_owner_that_passes_on_while_we_take_the_signal(program):
 
 
 def test_signal_that_is_given_back_while_its_handler_begins(program):
-    """The owner is in front again by our doing: it has not come again and called its own function. It runs with our mask."""
+    """The owner is in front again by our doing: it has not come again and called its own function. It runs with its mask."""
     words = "signal:11 take:A:m:i start meanwhile:stop"
-    assert sampled(program, f"{words} send:raise send:raise") == (0, "Abuv-6 . Ab-6 . end\n")
-    assert sampled(program, f"{words} send:fault") == (0, "Abuv2 . end\n")
+    assert sampled(program, f"{words} send:raise send:raise") == (0, "Ab-6 . Ab-6 . end\n")
+    assert sampled(program, f"{words} send:fault") == (0, "Ab2 . end\n")
+
+
+def test_owner_that_comes_again_behind_another(program):
+    """B has found its own function, which C has put back for it."""
+    words = "signal:27 take:A:n: start take:B:c: look take:C:c: look back:C take:B:c: look send:raise"
+    assert sampled(program, words) == (0, "Bb Ab . end\n")
+
+
+def test_owner_that_ends_the_session_and_passes_on(program):
+    """The function that it calls is of one that has the signal itself by then, and has not come again."""
+    words = "signal:11 take:A:n: start take:B:e: send:raise"
+    assert sampled(program, words) == (0, "Bb Ab . end\n")
+
+
+def test_value_of_a_signal_that_is_sent_again(program):
+    words = "signal:11 take:A:n:i start meanwhile:stop send:queue"
+    assert sampled(program, words) == (0, "Ab-1=42 . end\n")
 
 
 def test_owners_that_come_and_go_take_no_more_places(program):

@@ -52,7 +52,7 @@ MUTANTS = {
     )},
     "NO_FORK_RESET": Run("lifecycle", "lifecycle_fork", ("FORK", "NO_FORK_RESET"), twin="NO_FORK_RESET"),
     **{f"owners-{name}": Run("owners", "owners", (name,), twin=name) for name in (
-        "NO_COMPARE", "NO_WAIT", "WAIT_FOR_ANY", "NO_COME_AGAIN", "REUSED", "NO_DYNAMIC", "NOT_TOLD", "TOLD_LATE",
+        "NO_COMPARE", "NO_WAIT", "HANDED_ON", "NO_COME_AGAIN", "REUSED", "NO_DYNAMIC", "NOT_TOLD", "TOLD_LATE",
         "GIVE_BACK_BLIND",
     )},
 }  # fmt: skip

@@ -13,9 +13,10 @@
  * takes one of the means away and must be refuted:
  *
  *   NO_COMPARE       what the swap gives is not compared with what was looked up
- *   NO_WAIT          a function that is not settled does not wait
- *   WAIT_FOR_ANY     any function's call waits while one is not settled, and then goes to the
- *                    newest owner
+ *   NO_WAIT          a function that the kernel has called while the signal is being taken does not
+ *                    wait
+ *   HANDED_ON        one that the kernel has called and that is not in front any more is handed on,
+ *                    instead of the signal being sent again
  *   NO_COME_AGAIN    an owner that comes in front again keeps its function
  *   REUSED           it may get one that it had before
  *   NO_DYNAMIC       a call of the function of an owner that is itself in front goes to that
@@ -30,9 +31,7 @@
  *
  *   - giving back has an instant in which whoever came in between is not in front: of a signal that
  *     meets it nothing is asked
- *   - so has taking, in which B does not come again; a signal that arrives in it waits if its
- *     handler looks in time, and if not, B may miss it or be run though it has left; if B moves
- *     then too, nothing is asked
+ *   - so has taking, in which B does not come again
  *   - an owner that comes in front again and has found its own function: nothing is asked of
  *     whether B runs if it does so while the signal is on its way; it does not do so between two
  *     system calls of taking or giving back, nor give back before the session's next look, nor
@@ -74,8 +73,6 @@ byte calls_since, moves_since;
 bool busy;
 bool giving;    /* it gives back */
 bool displaced; /* its latest swap has put somebody else away, who is not back yet */
-bool upset;     /* and so has one of its swaps */
-bool left;      /* B has left since */
 
 #define may_call (calls < CALLS && (!live || calls_since < 1))
 #define may_move (moves < MOVES && (!live || moves_since < 1))
@@ -126,7 +123,7 @@ inline place_in_list() { /* place_in_list(), come_again(): of `present`, in fron
         :: place != NO_PLACE && action[place] != present -> place = older[place]
         :: else -> break
         od;
-        former = (place != NO_PLACE && place == newest && !given_back -> place : NO_PLACE);
+        former = (place != NO_PLACE && !given_back -> place : NO_PLACE);
         under = (place != NO_PLACE -> older[place] : newest);
         place = NO_PLACE;
 #ifndef REUSED
@@ -155,8 +152,7 @@ inline swap(what) { /* sigaction() */
     atomic {
         replaced = kernel;
         kernel = what;
-        displaced = replaced != expected;
-        upset = upset || displaced
+        displaced = replaced != expected
     }
 }
 
@@ -168,11 +164,16 @@ inline settle() {
 
 inline take_from() {
     newest = front;
+    expected_place = NO_PLACE;
     expected = present;
     do
     :: if
        :: is_thunk(present) -> place = present - THUNK
        :: else -> place_in_list()
+       fi;
+       if
+       :: expected_place == NO_PLACE -> expected_place = place
+       :: else
        fi;
        front = UNSETTLED + place;
        swap(THUNK + place);
@@ -182,7 +183,11 @@ inline take_from() {
 #else
        if
        :: replaced == expected -> break
-       :: else -> expected = THUNK + place; present = replaced
+       :: else ->
+          expected = THUNK + place;
+          present = replaced;
+          newest = expected_place;
+          expected_place = place
        fi
 #endif
     od;
@@ -234,15 +239,13 @@ inline signals_give_back() {
 }
 
 proctype session() {
-    byte present, newest, place, replaced, expected, under, former, at, meant, calls;
+    byte present, newest, place, replaced, expected, expected_place, under, former, at, meant, calls;
     do
     :: atomic { may_call ->
            calls++;
            calls_since++;
            busy = true;
-           giving = false;
-           upset = false;
-           left = false
+           giving = false
        };
        if
        :: signals_take()
@@ -274,8 +277,7 @@ proctype neighbour() {
     :: atomic { may_move && may_give_back ->
            moves++;
            moves_since++;
-           unasked = unasked || unsure || (busy && upset);
-           left = left || (busy && upset);
+           unasked = unasked || unsure;
            kernel = found;
            there = false;
            always = false
@@ -294,8 +296,8 @@ inline deliver() {
         moves_since = 0;
         ever = there;
         always = there;
-        unasked = (displaced && giving) || (left && busy);
-        unsure = displaced;
+        unasked = displaced && giving;
+        unsure = false;
         direct = true;
         kernels_frame = true
     }
@@ -309,22 +311,24 @@ inline deliver() {
 
 inline find_caller() {
     place = called - THUNK;
-    if
-#ifdef WAIT_FOR_ANY
-    :: front > NO_PLACE ->
-#else
-    :: atomic { kernels_frame && front == UNSETTLED + place -> unsure = unsure && !direct } ->
-#endif
 #ifndef NO_WAIT
-       /* wait_until_taken() */
-       atomic { front <= NO_PLACE -> place = (front != NO_PLACE -> front : place) }
-#else
-       skip
+    if /* wait_until_settled() */
+    :: kernels_frame && front > NO_PLACE -> front <= NO_PLACE
+    :: else
+    fi;
 #endif
-    :: else ->
        present = kernel;
        by_kernel = kernels_frame && present == called;
+       met = kernels_frame && direct && !by_kernel;
+#ifndef HANDED_ON
+       if
+       :: met -> place = NO_PLACE
+       :: else -> meant_place(place)
+       fi;
+#else
+       met = false;
        meant_place(place);
+#endif
        if
        :: place == NO_PLACE
        :: place != NO_PLACE && by_kernel ->
@@ -342,12 +346,11 @@ inline find_caller() {
           skip
 #endif
        fi
-    fi
 }
 
 proctype signal() {
     byte called, place, present, runs_of_a, runs_of_b;
-    bool kernels_frame, by_kernel, direct;
+    bool kernels_frame, by_kernel, direct, met;
     deliver();
     do
     :: called == A -> runs_of_a++; break
@@ -364,13 +367,16 @@ proctype signal() {
        direct = false;
        called = found
     :: is_thunk(called) -> /* signals_enter() */
+       met = false;
        find_caller();
        if
-       :: place == NO_PLACE -> break /* end_list() */
-       :: else -> called = action[place] /* hand_on() */
-       fi;
-       direct = false;
-       kernels_frame = false
+       :: met -> deliver() /* send_again() */
+       :: !met && place == NO_PLACE -> break /* end_list() */
+       :: else ->
+          called = action[place]; /* hand_on() */
+          direct = false;
+          kernels_frame = false
+       fi
     od;
     atomic {
         assert(unasked || runs_of_a == 1);

@@ -51,6 +51,7 @@ enum way {
     LAST = 'l',     /* puts it back and sends the signal again */
     JUMP = 'j',     /* leaves by siglongjmp */
     RESET = 'd',    /* sets the default action */
+    END = 'e',      /* gives the signal back, ends the session and calls its predecessor */
     AGAIN = 'a',    /* takes the signal again without looking at what it finds, and mends */
 };
 
@@ -133,6 +134,8 @@ static void call_with_number(one_argument *function, int which) {
     ((three_arguments *)(uintptr_t)function)(which, 0x10, 0x18); // NOLINT: numbers on purpose
 }
 
+static void run(const char *word);
+
 static __attribute__((noinline)) void act(int letter, int which, siginfo_t *info, void *context) {
     struct owner *owner = &owners[letter];
     if (runs++ == RUNS_MOST) {
@@ -151,6 +154,11 @@ static __attribute__((noinline)) void act(int letter, int which, siginfo_t *info
             sigaction(which, &owner->found, NULL);
             raise(which);
         }
+        break;
+    case END:
+        sigaction(which, &owner->found, NULL);
+        run("stop");
+        call_found(owner, which, info, context);
         break;
     case NUMBER:
         if (owner->found.sa_handler != SIG_DFL && owner->found.sa_handler != SIG_IGN)
