@@ -4,6 +4,7 @@
 
 #include "atomics.h"
 #include "clock.h"
+#include "held.h"
 #include "signals.h"
 
 struct sampler sampler;
@@ -169,6 +170,5 @@ bool handler_on_profile_signal(int signal, siginfo_t *info, void *ucontext) {
 }
 
 bool handler_on_fault(int signal, siginfo_t *info, void *ucontext) {
-    (void)signal;
-    return load_recover(ucontext) || load_sent_again(info);
+    return load_recover(ucontext) || load_sent_again(info) || held_take(signal, info, ucontext);
 }

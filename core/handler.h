@@ -132,7 +132,8 @@ static inline uint64_t tick_value(uint32_t slot, uint32_t lease) {
 /* The claim on SIGPROF (signals.h): takes the ticks of our timers. May change errno. */
 bool handler_on_profile_signal(int signal, siginfo_t *info, void *ucontext);
 
-/* The claim on SIGSEGV and SIGBUS: recovers guarded loads. */
+/* The claim on SIGSEGV and SIGBUS: recovers guarded loads, and keeps what came to the session's own thread for the program
+ * (held.h). */
 bool handler_on_fault(int signal, siginfo_t *info, void *ucontext);
 
 /* How a thread may read memory that may not be there: by guarded loads only where our fault

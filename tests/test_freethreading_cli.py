@@ -59,6 +59,15 @@ def test_the_summary_says_what_was_captured_and_lost(cli):
     assert re.search(r"lost|losses", done.stderr), done.stderr
 
 
+def test_the_summary_is_not_written_into_a_file_of_the_programs(cli):
+    (cli.folder / "program.py").write_text(
+        "import os\nos.close(2)\nos.write(os.open('data', os.O_CREAT | os.O_WRONLY), b'its own')\n"
+    )
+    assert cli("run", "-o", "profile.json", "program.py").returncode == 0
+    assert (cli.folder / "data").read_text() == "its own"
+    assert (cli.folder / "profile.json").exists()
+
+
 def test_speedscope_output_names_the_hot_function_in_every_thread(cli):
     assert cli("run", "-i", "1", "-o", "profile.json", "program.py", "0").returncode == 0
     written = json.loads((cli.folder / "profile.json").read_text())

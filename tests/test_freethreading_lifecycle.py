@@ -79,6 +79,27 @@ def test_full_rings_lose_samples_and_count_them(freethreaded):
     assert found["deepest"] == 16
 
 
+def another_interpreter():
+    import _interpreters
+    import spprof
+    from scenario import result
+
+    spprof.start(interval_ms=1)
+    other = _interpreters.create("legacy")
+    refused = _interpreters.exec(other, "import spprof\nspprof.start()")
+    _interpreters.destroy(other)
+    goes_on = spprof.is_active()
+    result(goes_on=goes_on, refused=str(refused), stats=spprof.stop().stats)
+
+
+@pytest.mark.parametrize("name", ["3.13", "3.14"])
+def test_interpreter_that_was_refused_a_session_does_not_end_the_others(interpreter, name):
+    """Only where the extension may be loaded by several: with the GIL, in interpreters that share it."""
+    found = interpreter(name).run(another_interpreter).json
+    assert "a session is already active" in found["refused"]
+    assert found["goes_on"]
+
+
 def test_a_profiles_memory_goes_back_to_the_kernel_with_it(freethreaded):
     found = freethreaded.run("profile_memory").json
     assert found["samples"] > 0

@@ -1,8 +1,10 @@
 """Owners of signals beside real sessions get what they would get without (test_owners.py has the scripts)."""
 
 import json
+import signal
 
 import pytest
+import support
 import synthetic
 from test_owners import ENDLESS, PROF, SAMPLES, SEGV, can_be_told, scripts
 
@@ -50,3 +52,13 @@ def test_known_order_beside_a_session(every_interpreter, owners):
     outcome = every_interpreter.run("owners", owners, "cpu", json.dumps(found), faulthandler=False)
     assert {" ".join(words): tuple(sampled) for words, (_, sampled) in
             zip(found, outcome.json["outcomes"], strict=True)} == SAMPLES  # fmt: skip
+
+
+@pytest.mark.parametrize("mode", ["cpu", "wall"])
+def test_fault_signals_that_the_program_blocks_wait_for_it(every_interpreter, mode):
+    """They are sent to the process, of whose threads the session's alone does not block them."""
+    rounds = support.amount(50)
+    found = every_interpreter.run("blocked_faults", mode, rounds).json
+    assert found["waited"] == [signal.SIGSEGV, signal.SIGBUS] * rounds
+    assert found["calls"] == [[0, 1]]
+    assert found["unguarded"] == 0, "the session's thread goes on blocking them"

@@ -42,6 +42,9 @@ ALLOWED = {
     "pthread_sigmask": "async-signal-safe by POSIX; a former owner runs under its own mask",
     "sched_yield": "a system call and no more; a signal waits for the thread that is taking it",
     "sigaction": "async-signal-safe by POSIX; who owns a signal, and the default action",
+    "kill": "async-signal-safe by POSIX; gives a signal back to the process",
+    "sigpending": "async-signal-safe by POSIX; whether a signal still waits for another thread",
+    "sigemptyset": "async-signal-safe by POSIX; bits of a set",
     "sigaddset": "async-signal-safe by POSIX; bits of a set",
     "sigdelset": "async-signal-safe by POSIX; bits of a set",
     "sigfillset": "async-signal-safe by POSIX; bits of a set",
@@ -55,7 +58,7 @@ ALLOWED = {
 # The compiler's own on ARM64: one atomic operation each, with the instructions that the processor has.
 OUTLINE_ATOMIC = re.compile(r"__aarch64_(ldadd|ldclr|ldeor|ldset|swp|cas)[1248]_(relax|acq|rel|acq_rel)")
 
-HANDLER_SIDE = {"load", "walk", "observe", "ring", "counters", "handler", "signals", "thunks", "reasons"}
+HANDLER_SIDE = {"load", "walk", "observe", "ring", "counters", "handler", "held", "signals", "thunks", "reasons"}
 
 
 def symbols(path, *options):

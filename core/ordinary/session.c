@@ -20,6 +20,7 @@
 #include "clock.h"
 #include "descriptors.h"
 #include "handler.h"
+#include "held.h"
 #include "observe.h"
 #include "signals.h"
 #include "stack.h"
@@ -208,11 +209,13 @@ static struct reader ordinary_reader(void) {
 /* Sleeps until it is time for the next look; false once the session is being stopped. */
 static bool sleep_until(uint64_t time) {
     struct timespec until = {.tv_sec = (time_t)(time / 1000000000u), .tv_nsec = (long)(time % 1000000000u)};
+    held_rest();
     pthread_mutex_lock(&session.wake_lock);
     while (!session.stopping && pthread_cond_timedwait(&session.wake, &session.wake_lock, &until) != ETIMEDOUT)
         ;
     bool go_on = !session.stopping;
     pthread_mutex_unlock(&session.wake_lock);
+    held_go_on();
     return go_on;
 }
 
@@ -367,6 +370,7 @@ static int admit_threads(void) {
  * learns of its own stack, all others' are found by. */
 static bool begin_on_thread(void) {
     session.tid = gettid();
+    held_begin();
     bool own = session.config.flags & SPPROF_OWN_FILES && descriptors_own();
     pthread_mutex_lock(&session.work);
     name_threads_at_once(own);

@@ -40,10 +40,20 @@ class Speaker:
 
     def __init__(self, stream: TextIO | None) -> None:
         self._stream = stream
+        self._file = self._present_file()
+
+    def _present_file(self) -> tuple[int, int] | None:
+        """What the stream's descriptor is of; None where it has none."""
+        try:
+            found = os.fstat(self._stream.fileno()) if self._stream is not None else None
+        except (OSError, ValueError):
+            return None
+        return (found.st_dev, found.st_ino) if found is not None else None
 
     def say(self, text: str) -> None:
-        """One line, whatever characters a name in it has; nothing where standard error is gone."""
-        if self._stream is None:
+        """One line, whatever characters a name in it has; nothing where standard error is gone, or is a file of the
+        program's by now."""
+        if self._stream is None or self._present_file() != self._file:
             return
         try:
             self._stream.write(f"spprof: {formats.escaped(text, also='')}\n")

@@ -43,6 +43,7 @@ DEFAULT_INTERVAL_MS = 10
 DEFAULT_DEPTH = 1024
 
 _is_prepared = False  # see _prepare_process
+_latest: Settings | None = None  # of the last session that this interpreter started
 
 _Parameters = ParamSpec("_Parameters")
 _Result = TypeVar("_Result")
@@ -128,8 +129,9 @@ def begin_unless_active(settings: Settings) -> bool:
             "install spprof for CPython 3.13 or newer on Linux on x86-64 or ARM64; "
             f"this is {platform.system()} on {platform.machine()}"
         )
+    global _latest
     _prepare_process()
-    return _native.start(
+    is_started = _native.start(
         round(settings.interval_ms * 1_000_000),
         settings.max_depth,
         MODES.index(settings.mode),
@@ -137,6 +139,9 @@ def begin_unless_active(settings: Settings) -> bool:
         getattr(threading, "_active", None),
         getattr(threading, "_limbo", None),
     )
+    if is_started:
+        _latest = settings
+    return is_started
 
 
 def end(settings: Settings) -> Profile | None:
@@ -159,14 +164,15 @@ def _prepare_process() -> None:
 
 
 def _stop_at_exit() -> None:
-    if is_active():
-        _native.stop()
+    """A session of another interpreter of the process goes on."""
+    if _latest is not None:
+        _native.stop(_latest)
 
 
 def _profile_of(settings: Settings, native: NativeProfile) -> Profile:
     is_nameless = any(name is None for _, _, name in native["threads"])
     living = _living_threads() if is_nameless else {}
-    threads = name_threads(native["threads"], living, _process_name())
+    threads = name_threads(native["threads"], living, _process_name(native))
     return Profile(native, mode=settings.mode, interval_ms=settings.interval_ms, threads=threads)
 
 
@@ -180,20 +186,10 @@ def _living_threads() -> dict[int, str]:
     return names
 
 
-def _process_name() -> str:
-    """The kernel's name for the main thread, which other threads inherit; empty where the kernel does not say.
-
-    Read without a file object: 3.13t yields the processor dozens of times to close one, which takes long where other
-    threads are busy.
-    """
-    try:
-        file = os.open("/proc/self/comm", os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
-        return ""
-    try:
-        return os.fsdecode(os.read(file, 64)).rstrip("\n")
-    finally:
-        os.close(file)
+def _process_name(native: NativeProfile) -> str:
+    """The kernel's name for the main thread, which other threads inherit; empty where that was not sampled."""
+    main = os.getpid()
+    return next((name for native_id, name, _ in native["threads"] if native_id == main), "")
 
 
 class Profiled(Protocol[_Parameters, _Result_co]):
