@@ -1,7 +1,7 @@
 #!/bin/bash -eu
 # Builds every target for the engine and the sanitizer that ClusterFuzzLite has chosen: $CC, $CXX, $CFLAGS,
 # $LIB_FUZZING_ENGINE and $OUT are its own. Beside each: its seeds, and its dictionary where it has one.
-while read -r target harness flags; do
+while read -r target harness core flags; do
     objects=()
     # shellcheck disable=SC2086 # flags and harness are lists of words
     for source in fuzz/driver.c "fuzz/targets/$target.c" ${harness//,/ }; do
@@ -9,9 +9,9 @@ while read -r target harness flags; do
         $CC $CFLAGS -std=gnu11 -DFUZZ_LIBFUZZER -Icore -Icore/include -Ifuzz -c "$source" -o "$object"
         objects+=("$object")
     done
-    for source in core/*.c core/ordinary/*.c; do
+    # shellcheck disable=SC2086
+    for source in ${core//,/ }; do
         object=$(mktemp --suffix=.o)
-        # shellcheck disable=SC2086
         $CC $CFLAGS -std=gnu11 -Icore -Icore/include -Ifuzz $flags -c "$source" -o "$object"
         objects+=("$object")
     done

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """fuzz/build.py VARIANT TARGET OUT: builds one target. Run by ninja (targets fuzz-binaries and fuzz-replay).
-fuzz/build.py --list: each target in C, the harness that it takes, with commas between, and the core's further flags.
+fuzz/build.py --list: each target in C, the harness and the core that it takes, with commas between, and the core's flags.
 
 VARIANT  afl        for AFL++, without sanitizers
          afl-asan   for AFL++, with AddressSanitizer and UBSan
@@ -51,12 +51,19 @@ def run(command):
         raise SystemExit(done.returncode)
 
 
+def core_of(target):
+    """The core's sources, some with what the target adds to them."""
+    stand_ins = {ROOT / source: FUZZ / name for source, name in target.stand_ins}
+    return [stand_ins.get(path, path) for path in core_sources()]
+
+
 def with_planted_bug(target, folder):
-    """The core's sources, with the one that has the bug in place of the sound one."""
+    """The same and flags, with the source that has the bug in place of the sound one, or included in its place."""
     bug = target.planted
     copy = Path(folder) / Path(bug.file).name
     copy.write_text(f'#line 1 "{bug.file}"\n' + bug.text())
-    return [copy if path == ROOT / bug.file else path for path in core_sources()], [f"-I{(ROOT / bug.file).parent}"]
+    sources = [copy if path == ROOT / bug.file else path for path in core_of(target)]
+    return sources, ["-iquote", folder, f"-I{(ROOT / bug.file).parent}"]
 
 
 def compile_all(compiler, flags, sources, folder, depfiles):
@@ -83,7 +90,7 @@ def build(variant, target, out):
     plain = "clang" if compiler == "afl-clang-fast" else compiler
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".build-", dir=out.parent) as folder:
-        core, include = (core_sources(), []) if not variant.startswith("planted") else with_planted_bug(target, folder)
+        core, include = (core_of(target), []) if not variant.startswith("planted") else with_planted_bug(target, folder)
         depfiles = []
         harness = [target.source, *(FUZZ / name for name in target.harness)]
         objects = compile_all(plain, flags, harness, folder, depfiles)
@@ -97,8 +104,9 @@ def build(variant, target, out):
 
 def print_list():
     for target in [target for target in TARGETS.values() if target.language == "c"]:
-        harness = [str((FUZZ / name).relative_to(ROOT)) for name in target.harness]
-        print(target.name, ",".join(harness) or ",", *target.core_flags)
+        sources = ([FUZZ / name for name in target.harness], core_of(target))
+        columns = [",".join(os.path.relpath(path, ROOT) for path in some) or "," for some in sources]
+        print(target.name, *columns, *target.core_flags)
 
 
 def main(arguments):

@@ -136,11 +136,15 @@ def ring_seeds():
 
 
 (
-    START, STOP, TICK, LATE, LOOK, DRAIN, BIRTH, DEATH, CHANGE, FORK, CODE_DIED, NEIGHBOUR, FAULT, NAMES, PASS,
-) = range(15)  # fmt: skip
+    START, STOP, TICK, LATE, LOOK, DRAIN, BIRTH, DEATH, CHANGE, FORK, CODE_DIED, TAKE_SIGNAL, FAULT, NAMES, PASS,
+    GIVE_BACK, SEND,
+) = range(17)  # fmt: skip
 NORMAL, EMPTY, DETACHED, UNBOUND, STRAY_ENTRY, UNREADABLE = (kind << 3 for kind in range(6))
 CPU, WALL, SINK = 0, 1, 2  # how a session is started
 OVERRUN, BLOCKED, HELD, SLOW = 3 << 3, 0x20, 0x40, 0x80  # how a tick arrives, and that its look takes long
+SEGV, BUS, PROF = range(3)
+TOLD, NUMBER_ALONE, IGNORING, ALSO_TOLD = (neighbour << 2 for neighbour in range(4))
+WAYS = {"silent": 0, "calling": 1 << 4, "putting_back": 2 << 4}  # what a neighbour's handler does with its predecessor
 
 
 CALLS = CORPUS.parent.parent / "stress" / "faults" / "calls.def"
@@ -151,6 +155,42 @@ def session(*operations):
     return bytes(byte for operation in operations for byte in operation)
 
 
+# Neighbours that come, a letter, and give back, the same in lower case; S: every signal that is theirs is sent.
+NEIGHBOURS = {"B": TOLD, "C": NUMBER_ALONE, "D": ALSO_TOLD, "I": IGNORING}
+OWNERS = {
+    "before": "B start look S stop S",
+    "during": "start B S look S look S stop S",
+    "between": "start stop B start look S stop S",
+    "after": "start stop B S S",
+    "given_back": "start B look S b S look S",
+    "given_back_unlooked": "start B look b C S look S c S",
+    "given_back_between": "start B look stop S b S start look S",
+    "out_of_order": "start B look C look b S look S c S",
+    "out_of_order_between": "start B look C look D look c S stop start d S",
+    "again": "start B look B S look S B look S stop start S",
+    "again_and_back": "start B look B look S b S look S",
+    "three": "B start look C look S stop start look D look S d S",
+    "ignored": "I start look B S look S b S i S",
+    "fork": "start B look S fork S C S start look S c S",
+    "fork_unlooked": "start B look C fork S b S start S look S",
+    "observer": "B observe look C S look S stop start look S c S",
+}  # fmt: skip
+
+
+def owners(scene, way):
+    steps = {
+        "start": (START, CPU), "observe": (START, WALL), "look": (LOOK, 0), "stop": (STOP, 0), "fork": (FORK, 1),
+    }  # fmt: skip
+    for word in scene.split():
+        if word in steps:
+            yield steps[word]
+        elif word == "S":
+            yield from ((SEND, number) for number in (SEGV, BUS, PROF))
+        else:
+            operation = TAKE_SIGNAL if word.isupper() else GIVE_BACK
+            yield from ((operation, number | NEIGHBOURS[word.upper()] | way) for number in (SEGV, BUS, PROF))
+
+
 def session_seeds():
     whole = (
         (START, CPU | SINK), (BIRTH, 1), (LOOK, 0), (TICK, 0), (TICK, 1 | OVERRUN), (CODE_DIED, 0), (TICK, 1 | BLOCKED),
@@ -159,9 +199,16 @@ def session_seeds():
     yield "captured", session(*whole)
     yield "captured-drain", session((START, CPU), *whole[1:], (DRAIN, 0))
     yield "captured-wall", session((BIRTH, 2), (START, WALL), (LOOK, 0), (LOOK, 3), (STOP, 0), (DRAIN, 0), *whole)
-    yield "captured-wall-neighbour", session((START, WALL), (NEIGHBOUR, 0), (LOOK, 0), (STOP, 0), (DRAIN, 0))
+    faults_taken = (TAKE_SIGNAL, SEGV | TOLD)
+    yield "captured-wall-neighbour", session((START, WALL), faults_taken, (LOOK, 0), (STOP, 0), (DRAIN, 0))
     yield "captured-fork", session(*whole[:4], (FORK, 0), (TICK, 0), (FORK, 1), (NAMES, 0), *whole)
-    yield "captured-neighbour", session(*whole[:3], (NEIGHBOUR, 0), (TICK, 0), (NEIGHBOUR, 1), *whole[3:])
+    ticks_taken = (TAKE_SIGNAL, PROF | TOLD)
+    yield "captured-neighbour", session(*whole[:3], faults_taken, (TICK, 0), ticks_taken, *whole[3:])
+    yield "captured-neighbour_bus", session(*whole[:3], (TAKE_SIGNAL, BUS | TOLD), (TICK, 0), (SEND, BUS), *whole[3:])
+    for name, scene in OWNERS.items():
+        outcome = "captured" if "observe" in scene else "passed_on"
+        for way, bits in WAYS.items():
+            yield f"{outcome}-{name}-{way}", session(*owners(scene, bits))
     yield "captured-refused", session(*((START, 0x80 | wrong << 2 | CPU) for wrong in range(8)), *whole)
     for number in range(FAILING_CALLS):
         yield (

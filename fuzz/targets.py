@@ -44,6 +44,7 @@ class Target:
     reasons: tuple  # outcomes that fuzzing it must reach
     harness: tuple = ()  # sources in fuzz/ beside targets/NAME.c and driver.c: no fuzzer watches their branches
     core_flags: tuple = ()  # for the core's sources
+    stand_ins: tuple = ()  # (source of the core, file in fuzz/ that includes it and is compiled in its place)
     mutator: str | None = None  # source of its AFL++ custom mutator
     dictionary: str | None = None
     language: str = "c"  # what the target is written in, which decides what builds and runs it: engines.py
@@ -129,8 +130,13 @@ TARGETS = {
                 "a timer that cannot be set running is not deleted",
             ),
             reasons=("captured", "bounds", "fault", "detached", "no_thread_state", "ring_full", "busy", "throttled"),
-            harness=("session_kernel.c", *(f"../stress/faults/{name}.c" for name in ("faults", "shim", "interpreter"))),
+            harness=(
+                "session_kernel.c",
+                "session_owners.c",
+                *(f"../stress/faults/{name}.c" for name in ("faults", "shim", "interpreter")),
+            ),
             core_flags=renames(),
+            stand_ins=(("core/signals.c", "session_signals.c"),),
         ),
         Target(
             "location",

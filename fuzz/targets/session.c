@@ -1,6 +1,7 @@
-/* The session: start, stop, tick, look, drain, births and deaths of threads, forks, neighbours that take signals, in any
- * order, and any call of the core failing at any use. Beside a model that knows no slot, ring or registry: only which
- * threads are known, what each has shown, and how much a ring holds.
+/* The session: start, stop, tick, look, drain, births and deaths of threads, forks, neighbours that take signals and
+ * signals that are meant for them, in any order, and any call of the core failing at any use. Beside a model that knows no
+ * slot, ring or registry, only which threads are known, what each has shown, and how much a ring holds; and one that knows
+ * who would get a signal without us (session_owners.c).
  *
  * The kernel is made up (session_kernel.c), so the input is all that happens. Once a planned fault has come about, how
  * many threads are known and what is counted can no longer be told from outside, until the next sound start; what holds
@@ -19,6 +20,7 @@
 #include "../../stress/faults/faults.h"
 #include "../../stress/faults/interpreter.h"
 #include "../session_kernel.h"
+#include "../session_owners.h"
 #include "handler.h"
 #include "signals.h"
 #include "target.h"
@@ -51,10 +53,12 @@ enum operation {
     CHANGE,
     FORK,
     CODE_DIED,
-    NEIGHBOUR,
+    TAKE_SIGNAL,
     FAULT,
     NAMES,
     PASS,
+    GIVE_BACK,
+    SEND,
     OPERATIONS
 };
 
@@ -456,6 +460,13 @@ static struct spprof_config make_config(uint8_t argument) {
     return config;
 }
 
+static void note_owners(bool sound) {
+    if (sound)
+        owners_seen(!model.wall);
+    else
+        owners_perhaps_seen();
+}
+
 static void start(uint8_t argument) {
     /* Three of four starts are of a right configuration: bits that say "wrong" count only where bit 7 is set. */
     struct spprof_config config = make_config(argument & 0x80 ? argument : argument & 0x23);
@@ -467,6 +478,7 @@ static void start(uint8_t argument) {
     int error = spprof_start(&config);
     bool sound = leave_core();
     if (error != 0) {
+        owners_perhaps_seen();
         check_failed_start(error, sound, model.active ? -EBUSY : -EINVAL, before, mappings);
         FUZZ_LAW(!sound || !right || model.active);
         return;
@@ -474,6 +486,7 @@ static void start(uint8_t argument) {
     FUZZ_LAW(right && !model.active);
     model_start(&config);
     model.certain = sound;
+    note_owners(sound);
     if (sound)
         check_timers();
 }
@@ -493,12 +506,13 @@ static void model_last_look(void) {
 }
 
 static void stop(void) {
-    bool were_ours = signals_in_front(SIGSEGV);
     if (model.active && model.wall && model.certain)
         model_last_look();
     enter_core();
     int error = spprof_stop();
     bool sound = leave_core();
+    if (!sound)
+        owners_perhaps_seen();
     if (!model.active) {
         FUZZ_LAW(error == -ESRCH);
         return;
@@ -510,8 +524,8 @@ static void stop(void) {
         threads[i].tenancy = -1;
     FUZZ_LAW(fake_timers_made() == holdings.refused_deletes && holdings.files == 0);
     fake_timers_silence(); /* what could not be deleted; a tick of such a timer is one that comes late */
-    if (sound)             /* else a question that failed may have kept it */
-        FUZZ_LAW(!were_ours || !signals_in_front(SIGSEGV));
+    if (sound)             /* else a question that failed may have kept one */
+        FUZZ_LAW(!signals_in_front(SIGSEGV) && !signals_in_front(SIGBUS));
     FUZZ_LAW(!model.sink || holdings.mappings == holdings.refused_unmaps);
     FUZZ_LAW(!model.sink || !model.certain || waiting_samples() == 0);
 }
@@ -549,6 +563,8 @@ static void deliver(int thread, uint64_t value, uint32_t overrun, bool blocked) 
     leave_core();
 }
 
+static bool faults_are_ours(void) { return signals_in_front(SIGSEGV) && signals_in_front(SIGBUS); }
+
 static uint64_t ticks_now(void) {
     struct spprof_stats stats = {.size = sizeof stats};
     spprof_get_stats(&stats);
@@ -567,7 +583,7 @@ static void tick(uint8_t argument) {
         return;
     }
     bool blocked = argument & 0x20;
-    bool unguarded = blocked || !signals_in_front(SIGSEGV);
+    bool unguarded = blocked || !faults_are_ours();
     int64_t began = fake_threads[thread].used, took = argument & 0x80 ? LONG_LOOK << overrun : LONG_LOOK - 1;
     uint64_t before = ticks_now();
     fake_threads[thread].busy = took;
@@ -585,7 +601,7 @@ static void late(void) {
     struct held tick = held[--held_count];
     bool current = model.active && tick.tenancy >= 0 && threads[tick.thread].tenancy == tick.tenancy;
     uint64_t before = ticks_now(), busy = sampler.strays.by_reason[SPPROF_BUSY];
-    bool unguarded = !signals_in_front(SIGSEGV);
+    bool unguarded = !faults_are_ours();
     deliver(tick.thread, tick.value, tick.weight - 1, false);
     FUZZ_LAW(ticks_now() == before + (model.active ? tick.weight : 0));
     if (!model.active) {
@@ -632,6 +648,7 @@ static void look(uint8_t argument) {
     fake_look();
     bool sound = leave_core();
     model_next_look();
+    note_owners(sound);
     if (!sound || !was_certain)
         return;
     check_timers();
@@ -677,34 +694,6 @@ static void let_fork(bool in_child) {
     holdings.refused_deletes = 0; /* the child has no timers */
     model.active = model.waiting = model.sink = model.sink_unsure = false;
     model.certain = true;
-}
-
-static void neighbour(int number) { (void)number; }
-
-static void take_signal(int number) {
-    struct sigaction theirs = {.sa_handler = neighbour};
-    sigaction(number, &theirs, NULL);
-}
-
-static struct sigaction default_fault, our_ticks;
-
-static bool taken_once[2]; /* by the neighbour, in this input: SIGSEGV, SIGPROF */
-
-/* A neighbour takes a signal, or its former owner has it back. Once an input: an owner that comes again is given a place
- * that the next input would miss. */
-static void meet_neighbour(uint8_t argument) {
-    static struct sigaction displaced;
-    struct sigaction present;
-    sigaction(SIGSEGV, NULL, &present);
-    bool has_faults = !(argument & 1) && present.sa_handler == neighbour;
-    if (has_faults)
-        sigaction(SIGSEGV, &displaced, NULL);
-    if (has_faults || taken_once[argument & 1])
-        return;
-    taken_once[argument & 1] = true;
-    if (!(argument & 1))
-        displaced = present;
-    take_signal(argument & 1 ? SIGPROF : SIGSEGV);
 }
 
 static void plan_fault(uint8_t which, uint8_t how) {
@@ -767,11 +756,17 @@ static void operate(enum operation operation, uint8_t argument) {
     case CODE_DIED:
         FUZZ_LAW(spprof_code_died(&inner) == ++model.deaths);
         break;
-    case NEIGHBOUR:
-        meet_neighbour(argument);
+    case TAKE_SIGNAL:
+        owners_take(argument);
         break;
     case NAMES:
         check_names();
+        break;
+    case GIVE_BACK:
+        owners_give_back(argument);
+        break;
+    case SEND:
+        owners_send(argument);
         break;
     default:
         pass(argument);
@@ -785,20 +780,18 @@ static void operate(enum operation operation, uint8_t argument) {
 /* Nothing is active or waiting, nobody has a signal that is not theirs, and only MAIN is there. */
 static void clear_away(void) {
     fault_plan(&(struct fault){0});
-    sigaction(SIGSEGV, &default_fault, NULL);
-    sigaction(SIGBUS, &default_fault, NULL);
     for (int i = 1; i < THREADS; i++)
         die(i, false);
     set_kind(MAIN, NORMAL);
     if (model.active)
         stop();
-    sigaction(SIGPROF, &our_ticks, NULL);
+    owners_begin();
     start(2); /* takes what nobody drained */
     stop();
+    owners_begin();
     holdings.refused_deletes = holdings.refused_actions = 0;
     memset(fake_timers, 0, sizeof fake_timers);
     held_count = 0;
-    taken_once[0] = taken_once[1] = false;
 }
 
 static void try_operations(const uint8_t *bytes, size_t count) {
@@ -817,13 +810,8 @@ void fuzz_one(const uint8_t *bytes, size_t count) {
     clear_away();
 }
 
-/* Once what the core keeps for ever is there, every input finds the same: a slot for as many threads as can be, and the
- * dispositions that a neighbour can leave. */
+/* Once what the core keeps for ever is there, every input finds the same: a slot for as many threads as can be. */
 static void warm_up(void) {
-    static const uint8_t neighbours[] = {START,     0, NEIGHBOUR, 0, NEIGHBOUR, 1, LOOK,      0, STOP,      0,
-                                         START,     0, STOP,      0, NEIGHBOUR, 0, START,     0, NEIGHBOUR, 0,
-                                         NEIGHBOUR, 0, STOP,      0, NEIGHBOUR, 0, NEIGHBOUR, 1, START,     1,
-                                         NEIGHBOUR, 0, STOP,      0, START,     2, LOOK,      0, STOP,      0};
     uint8_t round[32];
     size_t count = 0;
     for (uint8_t thread = 1; thread <= 4; thread++)
@@ -839,8 +827,6 @@ static void warm_up(void) {
     while (model.tenancies < WARM_TENANCIES)
         try_operations(round, count);
     clear_away();
-    for (int i = 0; i < 3; i++)
-        fuzz_one(neighbours, sizeof neighbours);
     tenancies_most = TENANCIES;
 }
 
@@ -851,12 +837,12 @@ void fuzz_set_up(void) {
     if (stacks == MAP_FAILED || no_access == MAP_FAILED)
         fuzz_fail("no memory");
     fake_kernel_stacks((uintptr_t)stacks, (uintptr_t)stacks + size);
-    sigaction(SIGSEGV, NULL, &default_fault);
+    owners_set_up();
+    owners_begin();
     be_born(MAIN, NORMAL);
     forget_tenancies();
     fake_kernel_begin();
     start(2);
-    sigaction(SIGPROF, NULL, &our_ticks);
     stop();
     warm_up();
 }
