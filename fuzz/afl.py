@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from instance import Instance
 from targets import FUZZ, folder_of
 
-# The programs that a run needs (fuzz/build.py).
-VARIANTS = ("afl", "afl-asan", "planted", "replay", "plain")
+# The programs that a run needs (fuzz/build.py) beside those with a planted bug.
+VARIANTS = ("afl", "afl-asan", "replay", "plain")
 HANG_SECONDS = 2
 
 ENVIRONMENT = {
@@ -82,9 +82,9 @@ def instances_of(target, folder):
     ]
 
 
-def planted_instance(target, folder):
+def planted_instance(target, variant, folder):
     """A secondary one: a main one goes through every bit of a seed before it comes to the next."""
-    return AflInstance(target, "planted", folder, "planted", role="-S")
+    return AflInstance(target, variant, folder, variant, role="-S")
 
 
 def kept_inputs(target):

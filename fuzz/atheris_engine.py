@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from instance import Instance
 from targets import folder_of
 
-VARIANTS = ("fuzz", "planted", "replay", "plain")
+VARIANTS = ("fuzz", "replay", "plain")
 HANG_SECONDS = 30  # a name of a megabyte takes a second in every form together, and more where others work too
 MINIMISE_SECONDS = 20
 
@@ -85,8 +85,8 @@ def instances_of(target, folder):
     ]
 
 
-def planted_instance(target, folder):
-    return AtherisInstance(target, "planted", folder, "planted")
+def planted_instance(target, variant, folder):
+    return AtherisInstance(target, variant, folder, variant)
 
 
 def kept_inputs(target):

@@ -4,8 +4,8 @@ fuzz/build.py --list: each target in C, the harness and the core that it takes, 
 
 VARIANT  afl        for AFL++, without sanitizers
          afl-asan   for AFL++, with AddressSanitizer and UBSan
-         planted    for AFL++, with the target's planted bug: the control that must be found
-         planted-replay  the same, for files and folders
+         planted    for AFL++, with the target's planted bug: the control that must be found; planted-2 with its second
+         planted-replay  the same, for files and folders; planted-2-replay
          libfuzzer  for libFuzzer, with AddressSanitizer and UBSan
          replay     for files and folders, with AddressSanitizer and UBSan
          plain      for files and folders, without sanitizers
@@ -16,6 +16,7 @@ The core alone is watched by the fuzzer: branches of the harness are not worth a
 """
 
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -57,9 +58,8 @@ def core_of(target):
     return [stand_ins.get(path, path) for path in core_sources()]
 
 
-def with_planted_bug(target, folder):
+def with_planted_bug(bug, target, folder):
     """The same and flags, with the source that has the bug in place of the sound one, or included in its place."""
-    bug = target.planted
     copy = Path(folder) / Path(bug.file).name
     copy.write_text(f'#line 1 "{bug.file}"\n' + bug.text())
     sources = [copy if path == ROOT / bug.file else path for path in core_of(target)]
@@ -85,12 +85,18 @@ def write_depfile(out, depfiles, folder):
     Path(f"{out}.d").write_text(f"{out}: {' '.join(names)}\n")
 
 
+def kind_of(variant):
+    """Whatever the bug's number is."""
+    return re.sub(r"-\d+", "", variant)
+
+
 def build(variant, target, out):
-    compiler, flags, core_flags = VARIANTS[variant]
+    bug = target.planted_in(variant)
+    compiler, flags, core_flags = VARIANTS[kind_of(variant)]
     plain = "clang" if compiler == "afl-clang-fast" else compiler
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".build-", dir=out.parent) as folder:
-        core, include = (core_of(target), []) if not variant.startswith("planted") else with_planted_bug(target, folder)
+        core, include = with_planted_bug(bug, target, folder) if bug else (core_of(target), [])
         depfiles = []
         harness = [target.source, *(FUZZ / name for name in target.harness)]
         objects = compile_all(plain, flags, harness, folder, depfiles)
@@ -116,7 +122,8 @@ def main(arguments):
         raise SystemExit(f"{__doc__}\ntargets: {' '.join(TARGETS)}")
     variant, target, out = arguments[0], TARGETS[arguments[1]], Path(arguments[2]).resolve()
     builds = {"c": (build, VARIANTS), "python": (launcher.build, launcher.MODES)}
-    builder, variants = builds[target.language]
+    builder, known = builds[target.language]
+    variants = dict.fromkeys([*known, *target.controls, *(f"{name}-replay" for name in target.controls)])
     if variant not in variants:
         raise SystemExit(f"fuzz/build.py: {target.name} is not built for '{variant}'; there are: {' '.join(variants)}")
     builder(variant, target, out)

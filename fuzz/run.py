@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Fuzzes the core: every target on all cores, with AFL++ or, where it is in Python, Atheris; then a short run on a copy
-with a planted bug, then a table.
+with a planted bug, or on several, then a table.
 
 Run by `ninja fuzz`, which builds what it needs. What is found is kept in build/fuzz/TARGET/corpus, from which the next
 run goes on; interrupting loses nothing. Fails on a crash, a hang, an outcome that was not reached, a stability under
@@ -46,7 +46,7 @@ class Result:
     reasons: tuple = ()
     findings: list = field(default_factory=list)
     problems: list = field(default_factory=list)
-    control: dict | None = None  # None: not run
+    controls: list = field(default_factory=list)  # those that were run, one for each planted bug
     corpus: int = 0
     stability: float = 0.0  # percent
     # Inputs that a fuzzer took for hangs, by what they came to when they were tried again.
@@ -279,12 +279,18 @@ def fuzz(result, seconds):
     collect_findings(result)
 
 
-def run_control(result, seconds=CONTROL_SECONDS):
-    """Fuzzes a copy of the core with the planted bug, from the seeds alone, until it is found."""
-    target, folder = result.target, folder_of(result.target, "control")
+def run_controls(result):
+    for variant in result.target.controls:
+        run_control(result, variant)
+
+
+def run_control(result, variant, seconds=CONTROL_SECONDS):
+    """Fuzzes a copy of the core with a planted bug, from the seeds alone, until it is found. In a folder of its own:
+    fuzzers that share one exchange what they find."""
+    target, folder = result.target, folder_of(result.target, f"control-{variant}")
     shutil.rmtree(folder, ignore_errors=True)
     seeds = gather_seeds(target, target.corpus)
-    one = engines.of(target).planted_instance(target, folder)
+    one = engines.of(target).planted_instance(target, variant, folder)
     progress = Progress(f"{target.name}, planted bug, CPU time", [one], seconds)
     most = CONTROL_PATIENCE * seconds
     used = 0.0
@@ -301,13 +307,15 @@ def run_control(result, seconds=CONTROL_SECONDS):
         progress.done()
         one.ask_to_end()
         one.wait_for_end()
-    result.control = {
-        "found": bool(one.files("crashes")),
-        "seconds": round(took, 1),
-        "cpu_seconds": round(used, 1),
-        "execs": int(one.stats().get("execs_done", 0)),
-        "bug": target.planted.why,
-    }
+    result.controls.append(
+        {
+            "found": bool(one.files("crashes")),
+            "seconds": round(took, 1),
+            "cpu_seconds": round(used, 1),
+            "execs": int(one.stats().get("execs_done", 0)),
+            "bug": target.planted_in(variant).why,
+        }
+    )
 
 
 def judge(result):
@@ -323,9 +331,10 @@ def judge(result):
     missing = unreached(result)
     if missing:
         problems.append(f"not reached: {' '.join(missing)}")
-    if result.control and not result.control["found"]:
-        used = result.control["cpu_seconds"]
-        problems.append(f"its planted bug was not found in {used} s of CPU time: {result.control['bug']}")
+    for control in result.controls:
+        if not control["found"]:
+            used = control["cpu_seconds"]
+            problems.append(f"its planted bug was not found in {used} s of CPU time: {control['bug']}")
     return problems
 
 
@@ -337,12 +346,12 @@ def unreached(result):
 
 HEAD = (
     f"{'target':9} {'seconds':>7} {'executions':>12} {'exec/s':>8} {'ASan':>8} {'edges':>11} {'stability':>9} {'corpus':>6}"
-    f" {'crashes':>7} {'hangs':>5}  control"
+    f" {'crashes':>7} {'hangs':>5}  controls"
 )
 LEGEND = """
 exec/s, ASan:  of one instance without and with the sanitizers (none in Python); each shares a core with what else runs
 edges:         of the core's, found and in the program; the program holds all of the core, or the package's modules
-control:       a copy of the core with a planted bug, and how long it took to find it"""
+controls:      copies of the core with a planted bug each, and how long it took to find it"""
 
 
 def rate(result, sanitized):
@@ -350,15 +359,17 @@ def rate(result, sanitized):
     return "-" if found is None else f"{found:,.0f}"
 
 
+def told(control):
+    return f"{'found' if control['found'] else 'NOT FOUND'} in {control['seconds']:.0f} s"
+
+
 def row(result):
     found, total = result.edges()
-    control = "not run"
-    if result.control:
-        control = ("found in" if result.control["found"] else "NOT FOUND in") + f" {result.control['seconds']:.0f} s"
+    controls = ", ".join(map(told, result.controls)) or "not run"
     return (
         f"{result.target.name:9} {result.seconds:>7.0f} {result.execs:>12,} {rate(result, False):>8}"
         f" {rate(result, True):>8} {f'{found}/{total}':>11} {result.stability:>8.2f}% {result.corpus:>6}"
-        f" {len(result.crashes):>7} {len(result.hangs):>5}  {control}"
+        f" {len(result.crashes):>7} {len(result.hangs):>5}  {controls}"
     )
 
 
@@ -398,7 +409,7 @@ def summary(results, interrupted):
             for result in results
         },
         "reasons_unreached": [name for name in REASONS if name in asked - reached],
-        "controls": {result.target.name: result.control for result in results if result.control},
+        "controls": {result.target.name: result.controls for result in results if result.controls},
         "interrupted": interrupted,
     }
 
@@ -427,7 +438,7 @@ def read_targets():
 
 def check_built(targets):
     for target in targets:
-        for variant in engines.of(target).VARIANTS:
+        for variant in (*engines.of(target).VARIANTS, *target.controls):
             if not target.program(variant).exists():
                 raise SystemExit(f"fuzz: {target.name} is not built for {variant}; build it with: ninja fuzz-binaries")
 
@@ -487,7 +498,7 @@ def main():
         for target in targets:
             results.append(Result(target))
             fuzz(results[-1], seconds)
-            run_control(results[-1])
+            run_controls(results[-1])
     except KeyboardInterrupt:
         interrupted = True
     print_table(results)

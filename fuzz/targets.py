@@ -1,4 +1,4 @@
-"""What there is to fuzz: each target's sources, and the bug that is planted in its control build."""
+"""What there is to fuzz: each target's sources, and the bugs that are planted in its control builds."""
 
 import re
 from dataclasses import dataclass
@@ -44,6 +44,7 @@ class Target:
     reasons: tuple  # outcomes that fuzzing it must reach
     harness: tuple = ()  # sources in fuzz/ beside targets/NAME.c and driver.c: no fuzzer watches their branches
     core_flags: tuple = ()  # for the core's sources
+    also_planted: tuple = ()  # further bugs, each in a control build of its own
     stand_ins: tuple = ()  # (source of the core, file in fuzz/ that includes it and is compiled in its place)
     mutator: str | None = None  # source of its AFL++ custom mutator
     dictionary: str | None = None
@@ -51,6 +52,16 @@ class Target:
 
     def program(self, variant):
         return BUILD / self.name / variant
+
+    @property
+    def controls(self):
+        """Its bugs, by the variants that have them."""
+        further = {f"planted-{number}": bug for number, bug in enumerate(self.also_planted, 2)}
+        return {"planted": self.planted, **further}
+
+    def planted_in(self, variant):
+        """The bug of a control build, or of the same for replays; None: it is the sound one."""
+        return self.controls.get(variant.removesuffix("-replay"))
 
     @property
     def source(self):
@@ -136,6 +147,14 @@ TARGETS = {
                 *(f"../stress/faults/{name}.c" for name in ("faults", "shim", "interpreter")),
             ),
             core_flags=renames(),
+            also_planted=(
+                Planted(
+                    "core/signals.c",
+                    "int place = place_of_action(&present), meant = meant_place(signal, place);",
+                    "int place = place_of_action(&present), meant = place;",
+                    "a signal is given back to an owner whose place has come to stand for an older one",
+                ),
+            ),
             stand_ins=(("core/signals.c", "session_signals.c"),),
         ),
         Target(
