@@ -1,10 +1,12 @@
 #!/usr/bin/env python3
 """fuzz/build.py VARIANT TARGET OUT: builds one target. Run by ninja (targets fuzz-binaries and fuzz-replay).
-fuzz/build.py --list: each target in C, the harness and the core that it takes, with commas between, and the core's flags.
+fuzz/build.py --list: each target in C, the harness and the core that it takes, with commas between,
+and the core's flags.
 
 VARIANT  afl        for AFL++, without sanitizers
          afl-asan   for AFL++, with AddressSanitizer and UBSan
-         planted    for AFL++, with the target's planted bug: the control that must be found; planted-2 with its second
+         planted    for AFL++, with the target's planted bug: the control that must be found;
+                    planted-2 with its second
          planted-replay  the same, for files and folders; planted-2-replay
          libfuzzer  for libFuzzer, with AddressSanitizer and UBSan
          replay     for files and folders, with AddressSanitizer and UBSan
@@ -59,7 +61,8 @@ def core_of(target):
 
 
 def with_planted_bug(bug, target, folder):
-    """The same and flags, with the source that has the bug in place of the sound one, or included in its place."""
+    """The same, with the source that has the bug in place of the sound one, and flags by which a
+    stand-in includes it."""
     copy = Path(folder) / Path(bug.file).name
     copy.write_text(f'#line 1 "{bug.file}"\n' + bug.text())
     sources = [copy if path == ROOT / bug.file else path for path in core_of(target)]

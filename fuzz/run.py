@@ -285,8 +285,8 @@ def run_controls(result):
 
 
 def run_control(result, variant, seconds=CONTROL_SECONDS):
-    """Fuzzes a copy of the core with a planted bug, from the seeds alone, until it is found. In a folder of its own:
-    fuzzers that share one exchange what they find."""
+    """Fuzzes a copy of the core with a planted bug, from the seeds alone, until it is found. In a
+    folder of its own: fuzzers that share one exchange what they find."""
     target, folder = result.target, folder_of(result.target, f"control-{variant}")
     shutil.rmtree(folder, ignore_errors=True)
     seeds = gather_seeds(target, target.corpus)

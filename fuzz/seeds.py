@@ -144,7 +144,8 @@ CPU, WALL, SINK = 0, 1, 2  # how a session is started
 OVERRUN, BLOCKED, HELD, SLOW = 3 << 3, 0x20, 0x40, 0x80  # how a tick arrives, and that its look takes long
 SEGV, BUS, PROF = range(3)
 TOLD, NUMBER_ALONE, IGNORING, ALSO_TOLD = (neighbour << 2 for neighbour in range(4))
-WAYS = {"silent": 0, "calling": 1 << 4, "putting_back": 2 << 4}  # what a neighbour's handler does with its predecessor
+# What a neighbour's handler does with its predecessor.
+WAYS = {"silent": 0, "calling": 1 << 4, "putting_back": 2 << 4}
 
 
 CALLS = CORPUS.parent.parent / "stress" / "faults" / "calls.def"
@@ -155,7 +156,8 @@ def session(*operations):
     return bytes(byte for operation in operations for byte in operation)
 
 
-# Neighbours that come, a letter, and give back, the same in lower case; S: every signal that is theirs is sent.
+# Neighbours that come, a letter, and give back, the same in lower case; S: each signal is sent that
+# is theirs.
 NEIGHBOURS = {"B": TOLD, "C": NUMBER_ALONE, "D": ALSO_TOLD, "I": IGNORING}
 OWNERS = {
     "before": "B start look S stop S",

@@ -45,7 +45,8 @@ class Target:
     harness: tuple = ()  # sources in fuzz/ beside targets/NAME.c and driver.c: no fuzzer watches their branches
     core_flags: tuple = ()  # for the core's sources
     also_planted: tuple = ()  # further bugs, each in a control build of its own
-    stand_ins: tuple = ()  # (source of the core, file in fuzz/ that includes it and is compiled in its place)
+    # (source of the core, file in fuzz/ that includes it and is compiled in its place)
+    stand_ins: tuple = ()
     mutator: str | None = None  # source of its AFL++ custom mutator
     dictionary: str | None = None
     language: str = "c"  # what the target is written in, which decides what builds and runs it: engines.py

@@ -1,7 +1,8 @@
-/* The session: start, stop, tick, look, drain, births and deaths of threads, forks, neighbours that take signals and
- * signals that are meant for them, in any order, and any call of the core failing at any use. Beside a model that knows no
- * slot, ring or registry, only which threads are known, what each has shown, and how much a ring holds; and one that knows
- * who would get a signal without us (session_owners.c).
+/* The session: start, stop, tick, look, drain, births and deaths of threads, forks, neighbours that
+ * take signals and signals that are meant for them, in any order, and any call of the core failing
+ * at any use. Beside a model that knows no slot, ring or registry, only which threads are known,
+ * what each has shown, and how much a ring holds; and one that knows who would get a signal without
+ * us (session_owners.c).
  *
  * The kernel is made up (session_kernel.c), so the input is all that happens. Once a planned fault has come about, how
  * many threads are known and what is counted can no longer be told from outside, until the next sound start; what holds
@@ -810,7 +811,8 @@ void fuzz_one(const uint8_t *bytes, size_t count) {
     clear_away();
 }
 
-/* Once what the core keeps for ever is there, every input finds the same: a slot for as many threads as can be. */
+/* Once what the core keeps for ever is there, every input finds the same: a slot for as many
+ * threads as can be. */
 static void warm_up(void) {
     uint8_t round[32];
     size_t count = 0;
