@@ -156,7 +156,7 @@ TARGETS = {
                     "a signal is given back to an owner whose place has come to stand for an older one",
                 ),
             ),
-            stand_ins=(("core/signals.c", "session_signals.c"),),
+            stand_ins=(("core/signals.c", "session_signals.c"), ("core/held.c", "session_held.c")),
         ),
         Target(
             "location",

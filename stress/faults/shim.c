@@ -245,6 +245,8 @@ static bool system_call_due(long number) {
     case SYS_close_range:
         return fault_due(CALL_close_range);
     case SYS_tgkill:
+    case SYS_rt_tgsigqueueinfo:
+    case SYS_rt_sigqueueinfo:
     case SYS_rt_sigprocmask:
     case SYS_gettid:
         return false;
