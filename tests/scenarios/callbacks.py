@@ -22,7 +22,7 @@ CALLS = {
 }
 way, call, where = sys.argv[1:]
 inside = False  # whether the main thread is in start() or stop(), and not in foreign code
-runs = 0
+runs = heard = 0  # foreign code inside, and events of an audit hook anywhere
 odd = []
 
 
@@ -72,8 +72,14 @@ def watched(function, *arguments):
         inside = False
 
 
+def hear(*_):
+    global heard
+    heard += 1
+    foreign_code()
+
+
 if way == "audit":
-    sys.addaudithook(lambda *_: foreign_code())
+    sys.addaudithook(hear)
 else:
     sys.settrace(trace)
 profiles = []
@@ -91,6 +97,7 @@ profiles.append(spprof.stop())
 stats = [profile.stats for profile in profiles if profile is not None]
 result(
     runs=runs,
+    heard=heard,
     odd=odd,
     active=spprof.is_active(),
     profiles=len(stats),

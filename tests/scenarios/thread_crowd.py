@@ -3,12 +3,14 @@
 import ctypes
 import sys
 import threading
+import time
 
 import spprof
 from scenario import result
 
 NAME = "n" * 4096
 MOMENT = 0.2  # seconds after which a thread that was not found will not be found
+LIMIT = 60  # seconds, in which they would be forgotten if they ever were
 threads = int(sys.argv[1])
 
 
@@ -42,11 +44,12 @@ come_and_go(10)
 spprof.start(interval_ms=1000)
 before = in_use()
 come_and_go(threads)
-threading.Event().wait(MOMENT)
 more = 0
-while in_use() - before > threads * len(NAME) // 4 and more < 4 * threads:
-    come_and_go(500)
-    more += 500
+until = time.monotonic() + LIMIT
+while in_use() - before > threads * len(NAME) // 4 and time.monotonic() < until:
+    threading.Event().wait(MOMENT)
+    come_and_go(100)
+    more += 100
 grown = in_use() - before
 found = spprof.stop().stats["threads"]
 result(names=(threads + more) * len(NAME), grown=grown, found=found, more=more, after=in_use() - before)
