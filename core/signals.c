@@ -204,7 +204,7 @@ static int place_in_list(int signal, const struct sigaction *present, int newest
     int known = newest;
     while (known != NO_PLACE && owners[known].action.sa_sigaction != present->sa_sigaction)
         known = owners[known].older;
-    bool again = known != NO_PLACE && !is_given_back(signal) && is_function(present);
+    bool again = known != NO_PLACE && known == newest && !is_given_back(signal) && is_function(present);
     int older = known != NO_PLACE ? owners[known].older : newest;
     int place = again ? come_again(signal, present, known) : remember(signal, present, older);
     if (place != NO_PLACE)
@@ -344,15 +344,20 @@ static bool is_claimed(const struct call *call) {
 
 static void forget_info(const struct call *call) { call->info->si_signo = 0; }
 
+#define FIRST_REAL_TIME 32 /* some emulators keep the last of these for themselves, and two never can be blocked */
+
 /* Whether just those signals are blocked that the kernel blocks when it calls one of our functions:
  * it has called this one, or who called it did so as its last act and asked for the same mask. */
 static bool has_our_mask(const struct call *call) {
     sigset_t present, ours = all_but_faults();
     sigorset(&ours, &ours, &((ucontext_t *)call->ucontext)->uc_sigmask);
     sigaddset(&ours, call->signal);
-    sigdelset(&ours, SIGKILL);
-    sigdelset(&ours, SIGSTOP);
-    return pthread_sigmask(SIG_BLOCK, NULL, &present) == 0 && same_set(&ours, &present);
+    if (pthread_sigmask(SIG_BLOCK, NULL, &present) != 0)
+        return false;
+    for (int signal = 1; signal < FIRST_REAL_TIME; signal++)
+        if (signal != SIGKILL && signal != SIGSTOP && sigismember(&ours, signal) != sigismember(&present, signal))
+            return false;
+    return true;
 }
 
 /* While a thread is taking the signal, the owner whose function the kernel has called may not be

@@ -55,7 +55,7 @@ def test_known_order_beside_a_session(every_interpreter, owners):
 
 
 @pytest.mark.parametrize("mode", ["cpu", "wall"])
-def test_fault_signals_that_the_program_blocks_wait_for_it(every_interpreter, mode):
+def test_fault_signals_that_the_program_blocks_wait_for_it(every_interpreter, by_syscall, mode):
     """They are sent to the process, of whose threads the session's alone does not block them."""
     rounds = support.amount(50)
     found = every_interpreter.run("blocked_faults", mode, rounds).json

@@ -184,10 +184,11 @@ def test_signal_that_is_given_back_while_its_handler_begins(program):
     assert sampled(program, f"{words} send:fault") == (0, "Ab2 . end\n")
 
 
-def test_owner_that_comes_again_behind_another(program):
-    """B has found its own function, which C has put back for it."""
-    words = "signal:27 take:A:n: start take:B:c: look take:C:c: look back:C take:B:c: look send:raise"
-    assert sampled(program, words) == (0, "Bb Ab . end\n")
+@pytest.mark.parametrize("number", [PROF, SEGV])
+def test_owner_from_before_that_takes_the_signal_again_behind_another(program, number):
+    """Each passes on to what it found first, as who keeps the first predecessor that it was given does."""
+    words = f"signal:{number} take:A:n:k start take:B:c:k look take:A:n:k look take:B:c:k look send:raise".split()
+    assert outcome(program, "sampled", words) == outcome(program, "plain", words)
 
 
 def test_owner_that_ends_the_session_and_passes_on(program):

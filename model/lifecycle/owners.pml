@@ -123,7 +123,7 @@ inline place_in_list() { /* place_in_list(), come_again(): of `present`, in fron
         :: place != NO_PLACE && action[place] != present -> place = older[place]
         :: else -> break
         od;
-        former = (place != NO_PLACE && !given_back -> place : NO_PLACE);
+        former = (place != NO_PLACE && place == newest && !given_back -> place : NO_PLACE);
         under = (place != NO_PLACE -> older[place] : newest);
         place = NO_PLACE;
 #ifndef REUSED

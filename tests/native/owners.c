@@ -58,6 +58,7 @@ enum way {
 static struct owner {
     enum way way;
     struct sigaction action, found;
+    bool has_found; /* with the flag k it keeps what it found first */
 } owners[OWNERS];
 
 static int number = SIGPROF;
@@ -246,8 +247,10 @@ static void take(int letter, enum way way, const char *wanted) {
     owner->action = action;
     if (sigaction(number, &action, &found) != 0)
         abort();
-    if (found.sa_sigaction != action.sa_sigaction)
+    bool keeps = strchr(wanted, 'k') != NULL && owner->has_found;
+    if (found.sa_sigaction != action.sa_sigaction && !keeps)
         owner->found = found;
+    owner->has_found = true;
 }
 
 static void fault(void) { *(volatile char *)page = 1; }
