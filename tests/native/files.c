@@ -3,13 +3,14 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <stdarg.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+
+#include "arguments.h"
 
 /* A descriptor of the program's that stays open: it is one in the program's table alone. */
 int sentinel = -1;
@@ -45,8 +46,7 @@ __attribute__((visibility("hidden"))) long syscall(long number, ...) {
     long arguments[6];
     va_list list;
     va_start(list, number);
-    for (int i = 0; i < 6; i++)
-        arguments[i] = va_arg(list, long);
+    take_arguments(arguments, list);
     va_end(list);
     if (number == SYS_close_range && forbidden) {
         errno = ENOSYS;

@@ -1,11 +1,12 @@
 /* The core with every system call of a read announced, so that memory can change between any two of them. To be linked
  * with --wrap=syscall. */
 #define _GNU_SOURCE /* the numbers */
-#include <stdarg.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
+
+#include "arguments.h"
 
 /* Called with the first address that is about to be read, and with how many pieces. */
 void (*before_read)(uintptr_t address, uint64_t pieces);
@@ -18,8 +19,7 @@ long __wrap_syscall(long number, ...) {
     long arguments[6];
     va_list list;
     va_start(list, number);
-    for (int i = 0; i < 6; i++)
-        arguments[i] = va_arg(list, long);
+    take_arguments(arguments, list);
     va_end(list);
     int read = number == SYS_process_vm_readv ? 3 : 1; /* the pieces that are read; where they go is the other one */
     const struct iovec *pieces = (const struct iovec *)arguments[read]; // NOLINT: an address on purpose
