@@ -13,11 +13,11 @@ static __thread volatile bool is_ours __attribute__((tls_model("initial-exec")))
 
 /* That thread writes and reads these, and handlers on it. */
 static volatile sig_atomic_t resting;
-static volatile sig_atomic_t is_held[FAULTS];
+static volatile sig_atomic_t is_held[FAULTS], is_blocked[FAULTS];
 static siginfo_t held[FAULTS];
 
-/* The kernel lets only a process's first thread say of a signal to the process that kill(2) sent it (do_rt_sigqueueinfo in
- * kernel/signal.c): such a one is then this process's own. */
+/* The kernel lets only a process's first thread say of a signal to the process that kill(2) sent it
+ * (do_rt_sigqueueinfo in kernel/signal.c): such a one is then this process's own. */
 static void give_to_process(int signal, const siginfo_t *info) {
     if (syscall(SYS_rt_sigqueueinfo, getpid(), signal, info) != 0)
         kill(getpid(), signal);
@@ -31,8 +31,10 @@ static void change_mask(int how, int signal) {
 }
 
 void held_begin(void) {
-    resting = is_held[0] = is_held[1] = 0;
+    is_held[0] = is_held[1] = 0;
+    is_blocked[0] = is_blocked[1] = 1;
     is_ours = true;
+    held_go_on();
 }
 
 void held_rest(void) {
@@ -41,6 +43,7 @@ void held_rest(void) {
         if (!is_held[i])
             continue;
         is_held[i] = 0;
+        is_blocked[i] = 1;
         change_mask(SIG_BLOCK, faults[i]);
         give_to_process(faults[i], &held[i]);
     }
@@ -49,10 +52,12 @@ void held_rest(void) {
 void held_go_on(void) {
     sigset_t waiting;
     resting = 0;
-    sigpending(&waiting);
-    for (int i = 0; i < FAULTS; i++)
-        if (!sigismember(&waiting, faults[i]))
-            change_mask(SIG_UNBLOCK, faults[i]);
+    for (int i = 0; i < FAULTS; i++) {
+        if (!is_blocked[i] || sigpending(&waiting) != 0 || sigismember(&waiting, faults[i]))
+            continue;
+        is_blocked[i] = 0;
+        change_mask(SIG_UNBLOCK, faults[i]);
+    }
 }
 
 bool held_take(int signal, const siginfo_t *info, void *ucontext) {
@@ -60,7 +65,8 @@ bool held_take(int signal, const siginfo_t *info, void *ucontext) {
         return false;
     int i = signal == SIGBUS;
     if (resting) {
-        sigaddset(&((ucontext_t *)ucontext)->uc_sigmask, signal); /* when the handler returns */
+        is_blocked[i] = 1; /* when the handler returns */
+        sigaddset(&((ucontext_t *)ucontext)->uc_sigmask, signal);
         give_to_process(signal, info);
     } else {
         held[i] = *info;

@@ -233,7 +233,8 @@ static int replace_in_front(int signal, struct sigaction expected, struct sigact
 
 /* Whoever comes between a look and the swap is found in what the swap gives, and becomes the
  * owner instead. It is newer than the one that it found there, and if that was ours, has been given
- * our function as its predecessor. Returns the place in front, or NO_PLACE and *error: then all is as it was. */
+ * our function as its predecessor. Returns the place in front, or NO_PLACE and *error: then all is
+ * as it was. */
 static int displace(int signal, struct sigaction present, int newest, int *error) {
     struct sigaction ours, replaced, expected = present;
     int expected_place = NO_PLACE;
@@ -263,7 +264,7 @@ static void settle(int signal, int place, bool given_back) {
     atomic_write(disposition_publish, &fronts[signal].place, meant);
 }
 
-/* Signals that are not ours wait meanwhile (wait_until_taken); so on this thread none may arrive. */
+/* Signals that are not ours wait meanwhile (wait_until_settled); so on this thread none may arrive. */
 static int take_from(int signal, const struct sigaction *present) {
     struct front *front = &fronts[signal];
     int newest = atomic_read(disposition_find, &front->place);

@@ -14,7 +14,7 @@
  * Taking and giving back: one call at a time (the session's locks see to that), from ordinary code.
  * What runs in handlers is async-signal-safe. It is wait-free, except that a signal which is not
  * ours waits for an ordinary thread that is between two system calls of signals_take, for a bounded
- * time.
+ * time, and that a handler which changes who is in front does so again while others do.
  */
 #ifndef SPPROF_SIGNALS_H
 #define SPPROF_SIGNALS_H

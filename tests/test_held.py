@@ -20,11 +20,20 @@ def library(tmp_path_factory):
     return synthetic.build(tmp_path_factory.mktemp("native"), "stuck.c", "-shared")
 
 
-class Observed(Stage):
-    """A session that looks at two threads, with every thread of the program blocking fault signals."""
+def taken(number):
+    """Whether the signal waits for the program, or comes yet."""
+    found = signal.sigtimedwait({number}, LIMIT)
+    return found is not None and found.si_signo == number
 
-    def __init__(self, path):
+
+class Observed(Stage):
+    """A session that looks at two threads, with every thread of the program blocking fault signals. `sent`: what is sent
+    to the process as the session's thread begins."""
+
+    def __init__(self, path, sent=None):
         signal.pthread_sigmask(signal.SIG_BLOCK, FAULTS)
+        if sent is not None:
+            ctypes.c_int.in_dll(ctypes.CDLL(str(path)), "at_begin").value = sent
         super().__init__(path, sink=True)
 
     def start(self):
@@ -45,7 +54,7 @@ def wait_for_it(path):
             os.kill(os.getpid(), number)
             stage.looks(2)
             assert number in signal.sigpending()
-            assert signal.sigtimedwait({number}, LIMIT).si_signo == number
+            assert taken(number)
     assert stage.world.stop() == "ok"
 
 
@@ -57,7 +66,7 @@ def read_as_before(path):
     stage = Observed(path)
     os.kill(os.getpid(), signal.SIGBUS)
     wait_until(lambda: stage.world.stats().unguarded_ticks > 0)
-    assert signal.sigtimedwait({signal.SIGBUS}, LIMIT).si_signo == signal.SIGBUS
+    assert taken(signal.SIGBUS)
     stage.looks(2)
     unguarded = stage.world.stats().unguarded_ticks
     stage.looks(20)
@@ -80,3 +89,30 @@ def queued(path):
 
 def test_what_it_says_is_kept(library):
     in_child(queued, library)
+
+
+@pytest.fixture(scope="session")
+def sending(tmp_path_factory):
+    return synthetic.build(tmp_path_factory.mktemp("native"), "held.c", "-shared")
+
+
+def before_it_does_anything(path, number):
+    stage = Observed(path, sent=number)
+    assert taken(number)
+    stage.looks(2)
+    assert stage.world.stop() == "ok"
+
+
+def after_its_last_look(path, number):
+    stage = Observed(path)
+    stage.looks(2)
+    ctypes.c_int.in_dll(stage.library, "at_end").value = number
+    assert stage.world.stop() == "ok"
+    assert ctypes.c_int.in_dll(stage.library, "at_end").value == 0, "nothing was sent"
+    assert taken(number)
+
+
+@pytest.mark.parametrize("number", FAULTS, ids=lambda number: number.name)
+@pytest.mark.parametrize("moment", [before_it_does_anything, after_its_last_look], ids=lambda moment: moment.__name__)
+def test_signal_that_comes_at_the_ends_of_the_threads_life(sending, moment, number):
+    in_child(moment, sending, int(number))

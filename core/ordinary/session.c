@@ -369,8 +369,8 @@ static int admit_threads(void) {
 /* What takes a descriptor is done here, on the session's own thread: the program may count on the lowest one. What it
  * learns of its own stack, all others' are found by. */
 static bool begin_on_thread(void) {
-    session.tid = gettid();
     held_begin();
+    session.tid = gettid();
     bool own = session.config.flags & SPPROF_OWN_FILES && descriptors_own();
     pthread_mutex_lock(&session.work);
     name_threads_at_once(own);
@@ -404,6 +404,7 @@ static void *run_session(void *unused) {
         keep_watch();
     if (session.ending)
         read_names();
+    held_rest();
     return NULL;
 }
 
@@ -415,12 +416,10 @@ static int start_thread(void) {
     pthread_cond_init(&session.wake, &attributes);
     pthread_condattr_destroy(&attributes);
     session.stopping = false;
-    /* The program's signals are not for this thread; only its own faults are. */
-    sigset_t none, before;
-    sigfillset(&none);
-    sigdelset(&none, SIGSEGV);
-    sigdelset(&none, SIGBUS);
-    pthread_sigmask(SIG_SETMASK, &none, &before);
+    /* The program's signals are not for this thread; its own faults it lets through itself (held_begin). */
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
     int error = pthread_create(&session.thread, NULL, run_session, NULL);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     session.running = error == 0;
