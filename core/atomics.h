@@ -46,6 +46,16 @@ _Static_assert(ATOMIC_INT_LOCK_FREE == 2 && ATOMIC_LONG_LOCK_FREE == 2 && ATOMIC
 #define ORDER_enter_lease memory_order_seq_cst  /* pairs with slot_retire and with slot_let */
 #define ORDER_state_update memory_order_relaxed /* the thread state's address alone; what it points to is validated */
 
+/* ask.h: who takes a slot's ticks has its ring and its counters, until more are laid on it. */
+#define ORDER_due_lay memory_order_release      /* pairs with due_take and due_withdraw */
+#define ORDER_due_take memory_order_acq_rel     /* pairs with due_lay and due_withdraw */
+#define ORDER_due_withdraw memory_order_acq_rel /* pairs with due_take */
+
+/* ordinary/monitor.c: what a thread had stored before its CPU clock was read, and nothing that it stored after it was read
+ * again, is seen between two equal readings. */
+#define ORDER_stands_since memory_order_acquire /* pairs with the kernel's switch away from the thread */
+#define ORDER_stands_until memory_order_acquire /* pairs with the kernel's switch to it */
+
 /* ordinary/threads.c: a forked child has one thread. */
 #define ORDER_fork_reset memory_order_relaxed /* no pair */
 
@@ -69,6 +79,9 @@ _Static_assert(ATOMIC_INT_LOCK_FREE == 2 && ATOMIC_LONG_LOCK_FREE == 2 && ATOMIC
 #define atomic_read(site, object) atomic_load_explicit((object), ORDER_##site)
 #define atomic_write(site, object, value) atomic_store_explicit((object), (value), ORDER_##site)
 #define atomic_add(site, object, value) atomic_fetch_add_explicit((object), (value), ORDER_##site)
+#define atomic_swap(site, object, value) atomic_exchange_explicit((object), (value), ORDER_##site)
+#define atomic_keep(site, object, bits) atomic_fetch_and_explicit((object), (bits), ORDER_##site)
+#define atomic_fence(site) atomic_thread_fence(ORDER_##site)
 #define atomic_subtract(site, object, value) atomic_fetch_sub_explicit((object), (value), ORDER_##site)
 
 #endif

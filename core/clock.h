@@ -15,6 +15,12 @@ static inline uint64_t clock_now(void) {
     return (uint64_t)time.tv_sec * 1000000000u + (uint64_t)time.tv_nsec;
 }
 
+/* How far apart the kernel's own ticks are, nanoseconds: no CPU timer is finer. */
+static inline uint64_t clock_kernel_tick(void) {
+    struct timespec tick;
+    return clock_getres(CLOCK_MONOTONIC_COARSE, &tick) == 0 ? (uint64_t)tick.tv_nsec : 0;
+}
+
 /* The kernel's name for a thread's CPU clock (include/linux/posix-timers_types.h): the inverted id, CPUCLOCK_SCHED (2)
  * and the per-thread bit (4). */
 static inline clockid_t clock_of_thread(pid_t tid) { return (clockid_t)(~(unsigned)tid << 3 | 2 | 4); }

@@ -135,15 +135,19 @@ static uintptr_t stack_low_of(const struct slot *slot, const ucontext_t *context
 #endif
 
 static void on_tick(uint64_t value, uint32_t weight, const ucontext_t *context) {
-    uint32_t number = value & (SLOTS_MAX - 1), lease = value >> SLOT_BITS & (LEASES - 1);
+    uint32_t number = value & (SLOTS_MAX - 1), lease = value >> (SLOT_BITS + ASKS_BITS) & (LEASES - 1);
+    bool asks = value & VALUE_ASKS; /* then what is due is counted by whoever takes it */
     struct slot *slot = atomic_read(slot_find, &sampler.slots[number]);
     if (slot == NULL) {
-        counters_stray(&sampler.strays, weight, SPPROF_NO_THREAD_STATE);
+        if (!asks)
+            counters_stray(&sampler.strays, weight, SPPROF_NO_THREAD_STATE);
         return;
     }
     if (enter(slot, lease)) {
-        handler_tick(slot, weight, stack_low_of(slot, context), handler_choose_reader(&context->uc_sigmask));
-    } else {
+        uint32_t ticks = asks ? due_take(&slot->due) : weight;
+        if (ticks > 0)
+            handler_tick(slot, ticks, stack_low_of(slot, context), handler_choose_reader(&context->uc_sigmask));
+    } else if (!asks) {
         bool active = atomic_read(active_peek, &sampler.active);
         counters_stray(&sampler.strays, weight, active ? SPPROF_NO_THREAD_STATE : SPPROF_BUSY);
     }
@@ -156,7 +160,7 @@ uint32_t tick_cookie_of(uint32_t random) {
 }
 
 static bool is_ours(const siginfo_t *info, uint64_t value) {
-    return info->si_code == SI_TIMER && value >> (SLOT_BITS + LEASE_BITS) == atomic_read(cookie, &tick_cookie);
+    return info->si_code == SI_TIMER && value >> (SLOT_BITS + ASKS_BITS + LEASE_BITS) == atomic_read(cookie, &tick_cookie);
 }
 
 bool handler_on_profile_signal(int signal, siginfo_t *info, void *ucontext) {

@@ -15,24 +15,28 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "ask.h"
 #include "atomics.h"
 #include "counters.h"
 #include "layout.h"
 #include "ring.h"
 #include "walk.h"
 
-/* A tick's value, from its lowest bit on: the slot's number, its lease, the cookie. */
+/* A signal's value, from its lowest bit on: the slot's number, whether it asks for what is due on the slot (else it is a
+ * tick itself), the slot's lease, the cookie. */
 #define SLOT_BITS 14
-#define LEASE_BITS 26
+#define ASKS_BITS 1
+#define LEASE_BITS 25
 #define COOKIE_BITS 24
-_Static_assert(SLOT_BITS + LEASE_BITS + COOKIE_BITS == 64, "a signal's value is one word");
+_Static_assert(SLOT_BITS + ASKS_BITS + LEASE_BITS + COOKIE_BITS == 64, "a signal's value is one word");
+#define VALUE_ASKS (UINT64_C(1) << SLOT_BITS)
 
 /* Threads that can be sampled at once. */
 #define SLOTS_MAX (1 << SLOT_BITS)
 
 /* Leases that one slot has in its life, 0 to LEASES - 1; after them it is not let again. So no lease
  * comes round, however long a thread has held a signal back. At a thousand new threads a second all
- * slots together have enough for 34 years. */
+ * slots together have enough for 17 years. */
 #define LEASES (UINT32_C(1) << LEASE_BITS)
 
 /* A captured stack as it stands in a ring: this head, then `depth` walk_frames. All of whole words. */
@@ -53,6 +57,15 @@ struct record {
 
 #define RECORD_WORDS(depth) ((uint32_t)((sizeof(struct record_head) + (depth) * sizeof(struct walk_frame)) / 8))
 
+/* What the monitor keeps of a thread. */
+struct watch {
+    int timer;        /* asks the thread when it is set; NO_TIMER: it cannot be asked */
+    bool is_new;      /* it has not been looked at yet */
+    int64_t asked_at; /* its CPU time when it was asked last, ns */
+    int64_t next;     /* where ticks are of its CPU time: that at which the next is due, ns, */
+    int64_t used;     /* and that at the last look, ns */
+};
+
 /* Grouped by who writes, each group on cache lines of its own. */
 struct slot {
     /* The session writes, the handler reads; all but the last two while no timer of the slot exists. */
@@ -64,9 +77,11 @@ struct slot {
     uintptr_t stack_high;           /* ... the first address past it; both 0 where it is not known */
     _Atomic uintptr_t thread_state; /* validated by the walk */
     _Atomic uint32_t lease;         /* tenants so far; the handler compares */
+    struct watch watch;             /* the monitor's alone */
 
     /* The ring's producer writes: the handler, or the observer. */
     alignas(CACHE_LINE) _Atomic uint32_t inside; /* handlers that are in the slot; the session waits for 0 */
+    _Atomic uint32_t due;     /* ticks that wait to be taken, by the handler or the monitor (ask.h) */
     int64_t rest_until;       /* the thread's CPU time at which it owes no rest; nobody else reads it */
     struct counters counters; /* whoever counts reads */
 
@@ -123,10 +138,10 @@ extern _Atomic uint32_t tick_cookie;
  * counted as `no_thread_state`. Async-signal-safe. */
 uint32_t tick_cookie_of(uint32_t random);
 
-/* What the signals of a slot's timer carry, with a lease below LEASES. */
+/* What the signals of a slot's timer carry, with a lease below LEASES; with VALUE_ASKS added, those that ask. */
 static inline uint64_t tick_value(uint32_t slot, uint32_t lease) {
     uint64_t cookie = atomic_read(cookie, &tick_cookie);
-    return cookie << (SLOT_BITS + LEASE_BITS) | (uint64_t)lease << SLOT_BITS | slot;
+    return cookie << (SLOT_BITS + ASKS_BITS + LEASE_BITS) | (uint64_t)lease << (SLOT_BITS + ASKS_BITS) | slot;
 }
 
 /* The claim on SIGPROF (signals.h): takes the ticks of our timers. May change errno. */

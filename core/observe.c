@@ -94,13 +94,34 @@ static enum spprof_reason confirm_from_copies(struct walk *walk) {
     return reason;
 }
 
+/* --- the third look ------------------------------------------------------------------------------------------------ */
+
+/* A thread that goes round as fast as the looks follow each other shows both the same mixture. So a third comes at a
+ * distance that it cannot be in step with, up to some microseconds: as long as some turns of the quickest of functions. */
+#define SPINS_MOST 4096
+
+static void wait_at_random(struct observer *observer) {
+    observer->dice = observer->dice * 1664525u + 1013904223u;
+    for (volatile uint32_t spins = (observer->dice >> 16) % SPINS_MOST; spins > 0; spins--)
+        ;
+}
+
+static enum spprof_reason confirm(struct observer *observer, struct walk *walk) {
+    bool by_syscall = walk->reader.through == read_by_syscall;
+    enum spprof_reason reason = by_syscall ? confirm_from_copies(walk) : walk_confirm(walk);
+    if (reason != SPPROF_CAPTURED)
+        return reason;
+    wait_at_random(observer);
+    return by_syscall ? confirm_from_copies(walk) : walk_confirm(walk);
+}
+
 /* --- attempts ------------------------------------------------------------------------------------------------------ */
 
 static enum spprof_reason attempt(struct observer *observer, struct walk *walk) {
     observer->generation = atomic_read(generation_read, &sampler.deaths);
     enum spprof_reason reason = walk_thread(walk);
     if (reason == SPPROF_CAPTURED)
-        reason = walk->reader.through == read_by_syscall ? confirm_from_copies(walk) : walk_confirm(walk);
+        reason = confirm(observer, walk);
     /* An acquire load would not do: the walk's loads come before it, and may be later than it on ARM64. Adding nothing
      * is a release: a death that the sum does not hold comes after all that was read here. */
     if (reason == SPPROF_CAPTURED && atomic_add(generation_confirm, &sampler.deaths, 0) != observer->generation)

@@ -163,5 +163,7 @@ def stats(recording):
         "unguarded_ticks": 0,
         "ticks_in_progress": 0,
         "slots_abandoned": 0,
+        "unasked_ticks": 0,
+        "clock_step_ns": 0,
         "duration_ns": recording.samples[-1].time if recording.samples else 0,
     }

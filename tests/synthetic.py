@@ -116,6 +116,7 @@ class Observer(ctypes.Structure):
         ("looks", c_void_p),
         ("room", c_uint32),
         ("generation", c_uint64),
+        ("dice", c_uint32),
         ("met", c_uint64 * len(REASONS)),
     ]
 
@@ -163,6 +164,8 @@ class Stats(ctypes.Structure):
         ("duration", c_uint64),
         ("ticks_in_progress", c_uint64),
         ("slots_abandoned", c_uint64),
+        ("unasked_ticks", c_uint64),
+        ("clock_step", c_uint64),
     ]
 
     @property
@@ -184,6 +187,17 @@ class RecordHead(ctypes.Structure):
     ]
 
 
+class Watch(ctypes.Structure):
+    C_NAME = "struct watch"
+    _fields_ = [
+        ("timer", c_int),
+        ("is_new", c_bool),
+        ("asked_at", c_int64),
+        ("next", c_int64),
+        ("used", c_int64),
+    ]
+
+
 class Slot(ctypes.Structure):
     C_NAME = "struct slot"
     _fields_ = [
@@ -195,8 +209,10 @@ class Slot(ctypes.Structure):
         ("stack_high", c_size_t),
         ("thread_state", c_size_t),
         ("lease", c_uint32),
-        ("_1", c_uint32),
+        ("watch", Watch),
+        ("_1", c_uint64 * 4),
         ("inside", c_uint32),
+        ("due", c_uint32),
         ("rest_until", c_int64),
         ("counters", Counters),
         ("_2", c_uint64 * (-(2 + ctypes.sizeof(Counters) // 8) % 8)),
@@ -214,12 +230,12 @@ def aligned(structure, **fields):
 
 
 SLOTS_MAX = 16384
-LEASES = 1 << 26  # that one slot has in its life
+LEASES = 1 << 25  # that one slot has in its life
 
 
 def tick_value(slot, lease, cookie):
     """What a timer's signal carries."""
-    return cookie << 40 | lease << 14 | slot
+    return cookie << 40 | lease << 15 | slot
 
 
 class Sampler(ctypes.Structure):
@@ -275,7 +291,7 @@ class Config(ctypes.Structure):
 
 
 MIRRORS = (
-    Layout, Reader, WalkFrame, Walk, Look, Observer, Ring, Counters, StrayCounters, Stats, RecordHead, Slot, Sampler,
+    Layout, Reader, WalkFrame, Walk, Look, Observer, Ring, Counters, StrayCounters, Stats, RecordHead, Watch, Slot, Sampler,
     Frame, Sample, Config,
 )  # fmt: skip
 

@@ -125,7 +125,8 @@ WRITERS = {
         "thread", "tid", "lease", "thread_id", "scratch", "stack_low", "stack_high", "thread_state", "ring.words",
         "ring.capacity",
     ),
-    "handler": ("inside", "rest_until", "counters", "ring.head"),
+    "monitor": ("watch",),
+    "handler": ("inside", "due", "rest_until", "counters", "ring.head"),
     "consumer": ("ring.tail",),
 }  # fmt: skip
 LINE = 64
@@ -415,6 +416,18 @@ def test_tick_for_a_former_tenant(rig):
     assert (rig.strays, rig.stats.ticks) == ({"no_thread_state": 1}, 0)
 
 
+VALUE_ASKS = 1 << 14
+
+
+@pytest.mark.parametrize(("slot", "lease"), [(4, LEASE), (3, LEASE - 1)])
+def test_signal_that_asks_in_vain_is_no_tick(rig, slot, lease):
+    """What was due then has been counted by whoever closed the slot."""
+    rig.slot.due = 3
+    value = synthetic.tick_value(slot, lease, COOKIE) | VALUE_ASKS
+    rig.library.deliver(SI_TIMER, value, 4, rig.image.stack.start + 128, 0)
+    assert (rig.strays, rig.stats.ticks, rig.slot.due, rig.slot.inside) == ({}, 0, 3, 0)
+
+
 @pytest.mark.parametrize("bit", range(LEASES.bit_length() - 1))
 def test_lease_is_compared_whole(rig, bit):
     """However many tenants the slot has had since the signal was sent."""
@@ -562,7 +575,7 @@ def ticks_of_a_real_timer(path):
     rig.image.put("thread.native_thread_id", rig.image.state, rig.slot.tid)
     interval, value = ctypes.c_uint64(1_000_000), ctypes.c_uint64(synthetic.tick_value(3, LEASE, COOKIE))
     with synthetic.fault_handler(rig.library):
-        timer = library.timers_open(rig.slot.tid, value)
+        timer = library.timers_open(time.CLOCK_THREAD_CPUTIME_ID, rig.slot.tid, value)
         assert timer >= 0
         assert library.timers_run(timer, interval, interval) == 0
         library.spin.argtypes = [ctypes.c_void_p, ctypes.c_uint64]

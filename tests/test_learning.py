@@ -87,10 +87,8 @@ def learns_from_a_thread_that_stands(path):
     stage.stand_at(OTHER)
     assert not stage.captured_meanwhile(), "the check is not in force"
     assert stage.learnt == ENTRY
-    readings = stage.readings.value
     stage.stand_at(ENTRY)
     assert stage.captured_meanwhile()
-    assert stage.readings.value == readings, "what is known is asked for again"
     assert stage.world.stop() == session.OK
 
 

@@ -169,6 +169,29 @@ def test_stack_that_changed_once_is_captured_by_the_next_attempt(image, harness)
     assert verdict == Verdict("captured", image.whole().frames[1:])
 
 
+def test_three_looks_are_made(image, harness):
+    first, two, all = len(image.reads(harness)), [], []
+    reader = scheduled(two.append)
+    image.walk(TwoLooks(harness), synthetic.address_of(reader))
+    reader = scheduled(all.append)
+    image.walk(Observed(harness), synthetic.address_of(reader))
+    assert len(all) == first + 2 * (len(two) - first)
+
+
+def test_what_two_looks_agree_on_is_looked_at_a_third_time(image, harness):
+    reads = []
+    reader = scheduled(reads.append)
+    assert image.walk(TwoLooks(harness), synthetic.address_of(reader)) == image.whole()
+
+    def pop_once(number):
+        if number == len(reads) + 1:
+            image.set_current(image.suspended[-1])
+
+    reader = scheduled(pop_once)
+    verdict = image.walk(Observed(harness), synthetic.address_of(reader))
+    assert verdict == Verdict("captured", image.whole().frames[1:])
+
+
 def test_change_while_the_second_look_goes_on_is_seen(image, harness):
     frame, reads = image.suspended[0], len(image.reads(harness))
     pointers = [image.get("frame.instr_ptr", frame), image.get("frame.instr_ptr", frame) ^ 4]
@@ -223,7 +246,7 @@ def test_state_that_is_not_known_is_not_tried_again(image, harness):
 # --- where each load is a system call ------------------------------------------------------------------------
 
 COPIED = 341  # frames whose words one call copies
-TIMES = 3  # that they are copied and compared
+TIMES = 2 * 3  # that they are copied and compared: three times for each look after the first
 
 
 @pytest.fixture(scope="module")

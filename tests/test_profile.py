@@ -74,6 +74,8 @@ def native_stats(captured=0, samples=0, **dropped):
         "unguarded_ticks": 0,
         "ticks_in_progress": 0,
         "slots_abandoned": 0,
+        "unasked_ticks": 0,
+        "clock_step_ns": 0,
         "duration_ns": 1_500_000_000,
     }
 
@@ -733,6 +735,13 @@ def test_summary_tells_of_threads_that_were_given_up():
     assert "given up" not in "\n".join(report.lines(profile))
     profile.stats["slots_abandoned"] = 1
     assert "1 thread given up, not having come out of the signal handler" in "\n".join(report.lines(profile))
+
+
+def test_summary_tells_of_ticks_that_were_seen_from_outside():
+    profile = make_profile()
+    assert "from outside" not in "\n".join(report.lines(profile))
+    profile.stats["unasked_ticks"] = 3
+    assert "3 ticks seen from outside a running thread, which SIGPROF did not reach" in "\n".join(report.lines(profile))
 
 
 def test_summary_tells_of_threads_that_were_not_sampled():

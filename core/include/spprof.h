@@ -82,6 +82,8 @@ struct spprof_frame {
 enum spprof_sample_flag {
     SPPROF_SAMPLE_DETACHED = 1,  /* the thread was inside C code, its thread state detached */
     SPPROF_SAMPLE_TRUNCATED = 2, /* deeper than max_depth: the innermost frames are here, the outer ones are not */
+    SPPROF_SAMPLE_UNASKED = 4,   /* seen from outside while the thread ran, which did not take the signal that asked it
+                                  * to look itself: frames may be from different moments */
 };
 
 /* One captured stack. Valid during the call it is passed to. */
@@ -204,6 +206,11 @@ struct spprof_stats {
     /* Threads whose signal handler did not return within a second when their slot was to be had back,
      * because they were stopped or did not get the processor. The slot's memory stays theirs. */
     uint64_t slots_abandoned;
+    /* Ticks, of those captured, whose stack has SPPROF_SAMPLE_UNASKED. */
+    uint64_t unasked_ticks;
+    /* How far apart the ticks of one thread can be at least, nanoseconds: the kernel's own tick where
+     * each thread has a CPU timer; 0 where the session's thread says when they are due. */
+    uint64_t clock_step;
 };
 
 /* The active session's counters, or the last one's after it was stopped; zeros before the first.

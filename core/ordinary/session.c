@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/random.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -21,13 +22,15 @@
 #include "descriptors.h"
 #include "handler.h"
 #include "held.h"
+#include "monitor.h"
 #include "observe.h"
 #include "signals.h"
 #include "stack.h"
 #include "threads.h"
 #include "versioned.h"
 
-#define INTERVAL_LEAST UINT64_C(100000)
+/* Nanoseconds. A harness that looks as often as it can has another. */
+__attribute__((weak, visibility("hidden"))) uint64_t session_interval_least = 100000;
 #define INTERVAL_MOST UINT64_C(10000000000)
 #define DEPTH_MOST 4096
 #define DEPTH_USUAL 1024
@@ -62,6 +65,7 @@ static struct {
     uint64_t started;
     /* Of `thread`; where it is not there, of whoever holds both locks. CLOCK_MONOTONIC. */
     uint64_t due;          /* wall mode: the last tick that a look stands for */
+    uint64_t wait;         /* as the last look left it in struct monitor */
     uint64_t scanned;      /* when the list of threads was last read */
     struct finding *found; /* of each thread, by its number; under `work` */
     uint64_t found_count, found_room;
@@ -84,7 +88,10 @@ static struct {
     sigset_t mask_before_fork;
 } session = {.lock = PTHREAD_MUTEX_INITIALIZER, .work = PTHREAD_MUTEX_INITIALIZER};
 
-static bool observing(void) { return session.config.mode == SPPROF_WALL; }
+static bool by_the_clock(void) { return session.config.mode == SPPROF_WALL; }
+
+/* Whether the session's thread says when ticks are due: by the clock, or by CPU time in steps finer than the kernel's. */
+static bool is_monitored(void) { return by_the_clock() || session.config.interval < clock_kernel_tick(); }
 
 /* --- errors --------------------------------------------------------------------------------------- */
 
@@ -281,67 +288,52 @@ static void keep_watch(void) {
     }
 }
 
-/* Whether the thread stands still from before a look at it until after: its CPU clock counts in
- * nanoseconds, and a switch to it and back takes hundreds. The kernel locks the thread's run queue to
- * read the clock, so all that the thread had stored before it was switched out is seen after the
- * first reading. */
-static bool stands_still(int64_t before, int64_t after) { return before >= 0 && before == after; }
+static bool visit_slot(struct slot *slot, void *monitor) { return monitor_slot(slot, monitor); }
 
-/* A session that was started before any frame ran does not know where the interpreter's own frames stand. Certain is a
- * chain that stands still, of a thread that has given up its thread state: it is not in the midst of a push. */
-static void learn_entry_instr_ptr(const struct slot *slot, struct walk walk) {
-    int64_t before = clock_cpu_time(slot->tid);
-    load_looking = true;
-    bool whole = walk_thread(&walk) == SPPROF_CAPTURED && (walk.flags & SPPROF_SAMPLE_DETACHED);
-    uintptr_t found = whole ? walk_find_entry_instr_ptr(&walk) : 0;
-    load_looking = false;
-    if (stands_still(before, clock_cpu_time(slot->tid)))
-        sampler.entry_instr_ptr = found;
+/* Every thread once: what is due on it by its CPU time, or `ticks`. Returns the monitor's wait. */
+static uint64_t look_at_all(uint32_t ticks) {
+    struct monitor monitor = {.observer = &session.observer,
+                              .reader = ordinary_reader(),
+                              .interval = by_the_clock() ? 0 : session.config.interval,
+                              .ticks = ticks,
+                              .wait = UINT64_MAX};
+    threads_each_live(visit_slot, &monitor);
+    return monitor.wait;
 }
 
-struct tick {
-    uint32_t weight;
-    struct reader reader;
-};
-
-static void observe_slot(struct slot *slot, void *context) {
-    const struct tick *tick = context;
-    counters_begin(&slot->counters, tick->weight);
-    if (tick->reader.through != NULL)
-        counters_unguarded(&slot->counters, tick->weight);
-    struct walk walk = handler_walk(slot, tick->reader);
-    walk.entry_instr_ptr = sampler.entry_instr_ptr;
-    walk.stack_low = slot->stack_low;
-    walk.stack_high = slot->stack_high;
-    enum spprof_reason outcome = observe_thread(&session.observer, &walk);
-    if (outcome == SPPROF_CAPTURED)
-        outcome = handler_record(slot, &walk, session.observer.generation, tick->weight);
-    counters_end(&slot->counters, tick->weight, outcome);
-    if (sampler.entry_instr_ptr == 0 && outcome == SPPROF_CAPTURED && (walk.flags & SPPROF_SAMPLE_DETACHED))
-        learn_entry_instr_ptr(slot, walk);
-}
-
-/* One look at every thread, which is due and stands for that many ticks. With the work lock held. */
+/* One look at every thread, which is due. With the work lock held. */
 static void observe(uint64_t due, uint32_t ticks) {
     session.due = due;
+    take_tick_signal();
     take_fault_signals();
-    struct tick tick = {.weight = ticks, .reader = ordinary_reader()};
     if (clock_now() - session.scanned >= LOOK_LEAST)
-        find_threads(tick.reader);
-    threads_each_live(observe_slot, &tick);
+        find_threads(ordinary_reader());
+    session.wait = look_at_all(ticks);
     drain_all();
+}
+
+/* Ticks of CPU time: a thread that ran is looked at when its next can be due, and others once an interval. */
+static uint64_t next_wait(void) {
+    uint64_t interval = session.config.interval, least = interval / 4, idle = interval;
+    if (idle < LOOK_LEAST)
+        idle = LOOK_LEAST;
+    return session.wait == UINT64_MAX ? idle : session.wait < least ? least : session.wait;
 }
 
 /* When the first look after now is due, and the ticks that it stands for. */
 static uint32_t next_look(uint64_t *due) {
+    if (!by_the_clock()) {
+        *due = clock_now() + next_wait();
+        return 0;
+    }
     struct beat beat = {.interval = session.config.interval, .due = session.due};
     uint32_t ticks = beat_next(&beat, clock_now());
     *due = beat.due;
     return ticks;
 }
 
-/* The observer: looks at every thread once an interval. Where it comes late, one look stands for the ticks it missed. */
-static void keep_observing(void) {
+/* Where a look by the clock comes late, it stands for the ticks it missed. */
+static void keep_monitoring(void) {
     for (;;) {
         uint64_t due;
         uint32_t ticks = next_look(&due);
@@ -371,6 +363,8 @@ static int admit_threads(void) {
 static bool begin_on_thread(void) {
     held_begin();
     session.tid = gettid();
+    if (is_monitored())
+        prctl(PR_SET_TIMERSLACK, 1UL); /* the usual 50 us are half of the shortest interval */
     bool own = session.config.flags & SPPROF_OWN_FILES && descriptors_own();
     pthread_mutex_lock(&session.work);
     name_threads_at_once(own);
@@ -398,8 +392,8 @@ static void *run_session(void *unused) {
             ; /* until who started it ends it */
         return NULL;
     }
-    if (observing())
-        keep_observing();
+    if (is_monitored())
+        keep_monitoring();
     else
         keep_watch();
     if (session.ending)
@@ -453,7 +447,9 @@ static void stop_thread(void) {
 static void observe_what_is_due(void) {
     uint64_t next;
     uint32_t ticks = next_look(&next);
-    if (ticks > 1)
+    if (!by_the_clock())
+        observe(next, 0);
+    else if (ticks > 1)
         observe(next - session.config.interval, ticks - 1);
 }
 
@@ -466,10 +462,10 @@ static void look_instead(void) {
     pthread_sigmask(SIG_BLOCK, &ticks, &before);
     pthread_mutex_lock(&session.work);
     name_threads_at_once(false);
-    if (!observing() && clock_now() - session.scanned >= look_interval())
-        watch();
-    if (observing())
+    if (is_monitored())
         observe_what_is_due();
+    else if (clock_now() - session.scanned >= look_interval())
+        watch();
     pthread_mutex_unlock(&session.work);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
 }
@@ -571,7 +567,7 @@ static uint32_t usual_ring(const struct spprof_config *config, uint64_t longest)
 }
 
 static int check_numbers(struct spprof_config *config) {
-    if (config->interval < INTERVAL_LEAST || config->interval > INTERVAL_MOST)
+    if (config->interval < session_interval_least || config->interval > INTERVAL_MOST)
         return fail(EINVAL, "the interval is %llu ns; it must be between 0.1 ms and 10 s",
                     (unsigned long long)config->interval);
     if (config->mode != SPPROF_CPU && config->mode != SPPROF_WALL)
@@ -630,9 +626,9 @@ static int make_buffers(uint32_t max_depth) {
 }
 
 /* `took_ticks`: SIGPROF was not ours before. */
-static int take_signals(enum spprof_mode mode, bool *took_ticks) {
+static int take_signals(bool *took_ticks) {
     int error = take_fault_signals();
-    if (error == 0 && mode == SPPROF_CPU) {
+    if (error == 0) {
         *took_ticks = !signals_in_front(SIGPROF);
         error = take_tick_signal();
     }
@@ -691,13 +687,16 @@ static int begin_threads(void) {
 
 static int begin_sampling(uintptr_t interpreter) {
     struct threads_config threads = {.interpreter = interpreter,
-                                     .interval = observing() ? 0 : session.config.interval,
+                                     .interval = by_the_clock() ? 0 : session.config.interval,
+                                     .monitored = is_monitored(),
                                      .ring_bytes = session.config.ring_bytes,
                                      .drain = drain_retired};
     if (!threads_begin(&threads))
         return no_memory();
     session.started = session.due = clock_now();
     session.scanned = 0;
+    session.wait = UINT64_MAX;
+    monitor_begin();
     atomic_write(active_write, &sampler.active, true);
     int error = begin_threads();
     if (error != 0) {
@@ -741,7 +740,7 @@ static int start_locked(struct spprof_config config) {
     if (error != 0)
         return error;
     bool took_ticks = false;
-    error = take_signals(config.mode, &took_ticks);
+    error = take_signals(&took_ticks);
     if (error == 0)
         error = start_with_signals(&config);
     if (error != 0) {
@@ -780,19 +779,26 @@ int spprof_start(const struct spprof_config *config) {
     return error;
 }
 
+static struct spprof_stats count(void) {
+    struct spprof_stats stats = {.duration = clock_now() - session.started,
+                                 .unasked_ticks = monitor_unasked(),
+                                 .clock_step = is_monitored() ? 0 : clock_kernel_tick()};
+    threads_count(&stats);
+    return stats;
+}
+
 static int stop_locked(void) {
     if (!atomic_read(active_peek, &sampler.active))
         return fail(ESRCH, "no session is active; start one first");
     bool had_thread = session.running;
     session.ending = true;
     stop_thread();
-    if (observing())
+    if (is_monitored())
         look_instead(); /* for ticks that came due while the thread was late, or not there */
     if (!had_thread)
         read_names();
     quiesce();
-    session.last = (struct spprof_stats){.duration = clock_now() - session.started};
-    threads_count(&session.last);
+    session.last = count();
     pthread_mutex_lock(&session.work);
     drain_all();
     threads_replace_abandoned(); /* where it cannot, the next start does */
@@ -824,8 +830,7 @@ int spprof_get_stats(struct spprof_stats *stats) {
     pthread_mutex_lock(&session.lock);
     if (atomic_read(active_peek, &sampler.active)) {
         carry_on();
-        now = (struct spprof_stats){.duration = clock_now() - session.started};
-        threads_count(&now);
+        now = count();
     } else {
         now = session.last;
     }

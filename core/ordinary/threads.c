@@ -195,13 +195,31 @@ static int start_timer(struct tenant *tenant, uint64_t scan_began) {
         return (int)used;
     uint32_t number = (uint32_t)(tenant - registry.tenants);
     uint32_t lease = atomic_read(enter_lease, &slot->lease);
-    int timer = timers_open(slot->tid, tick_value(number, lease));
+    int timer = timers_open(clock_of_thread(slot->tid), slot->tid, tick_value(number, lease));
     if (timer < 0)
         return timer;
     tenant->timer = timer;
     uint64_t first;
     counters_missed(&slot->counters, (uint32_t)missed_ticks(used, scan_began, &first));
     return timers_run(timer, first, registry.config.interval);
+}
+
+/* A thread that cannot have a timer cannot be asked, and is looked at from outside. */
+static int start_watch(struct tenant *tenant, uint64_t scan_began) {
+    struct slot *slot = tenant->slot;
+    int64_t used = timers_cpu_time(slot->tid);
+    if (used < 0)
+        return (int)used;
+    uint64_t first = 0;
+    if (registry.config.interval != 0)
+        counters_missed(&slot->counters, (uint32_t)missed_ticks(used, scan_began, &first));
+    uint32_t number = (uint32_t)(tenant - registry.tenants);
+    uint64_t value = tick_value(number, atomic_read(enter_lease, &slot->lease)) | VALUE_ASKS;
+    int timer = timers_open(CLOCK_MONOTONIC, slot->tid, value);
+    tenant->timer = timer < 0 ? NO_TIMER : timer;
+    slot->watch = (struct watch){
+        .timer = tenant->timer, .is_new = registry.last_scan != 0, .next = used + (int64_t)first, .used = used};
+    return 0;
 }
 
 static bool nap(void) {
@@ -225,12 +243,16 @@ static void wait_until_left(struct tenant *tenant) {
     }
 }
 
-/* Ends the slot's lease: a signal of its timer is not taken for one of its next tenant's any more. */
-static void close_slot(struct tenant *tenant) {
+/* Ends the slot's lease: a signal of its timer is not taken for one of its next tenant's any more. Ticks that nobody took
+ * come to `left`. */
+static void close_slot(struct tenant *tenant, enum spprof_reason left) {
     timers_close(tenant->timer);
     tenant->timer = NO_TIMER;
     atomic_add(slot_retire, &tenant->slot->lease, 1);
     wait_until_left(tenant);
+    uint32_t ticks = due_take(&tenant->slot->due);
+    if (ticks > 0)
+        counters_stray(&sampler.strays, ticks, left);
 }
 
 /* Puts another slot in the place of one that was given up: what a handler does in there is
@@ -251,7 +273,7 @@ static bool replace(struct tenant *tenant) {
 }
 
 static void retire(struct tenant *tenant) {
-    close_slot(tenant);
+    close_slot(tenant, SPPROF_DETACHED);
     tenant->live = false;
     registry.config.drain(tenant->slot);
 }
@@ -271,11 +293,10 @@ static int admit(const struct reader *reader, uintptr_t state, int32_t tid, uint
     /* A timer's signals come after the timer was made, as the kernel has it. So that the language has it too, the
      * lease that they will be compared with is stored again. */
     atomic_write(slot_let, &slot->lease, atomic_read(enter_lease, &slot->lease));
-    bool observed = registry.config.interval == 0;
-    int error = observed ? 0 : start_timer(tenant, scan_began);
+    int error = registry.config.monitored ? start_watch(tenant, scan_began) : start_timer(tenant, scan_began);
     if (error != 0) {
         if (tenant->timer != NO_TIMER) /* else no signal has the lease: it is the next tenant's */
-            close_slot(tenant);
+            close_slot(tenant, SPPROF_DETACHED);
         return error;
     }
     remember_name(thread, tid);
@@ -431,7 +452,7 @@ void threads_end(void) {
             wait_until_left(tenant); /* for a late tick's handler */
             continue;
         }
-        close_slot(tenant);
+        close_slot(tenant, SPPROF_BUSY);
         tenant->live = false;
     }
 }
@@ -446,10 +467,10 @@ bool threads_replace_abandoned(void) {
 
 bool threads_stuck(void) { return registry.stuck; }
 
-void threads_each_live(void (*visit)(struct slot *slot, void *context), void *context) {
+void threads_each_live(bool (*visit)(struct slot *slot, void *context), void *context) {
     for (uint32_t i = 0; i < registry.tenants_made; i++)
-        if (registry.tenants[i].live)
-            visit(registry.tenants[i].slot, context);
+        if (registry.tenants[i].live && !visit(registry.tenants[i].slot, context))
+            retire(&registry.tenants[i]);
 }
 
 void threads_each(void (*visit)(struct slot *slot, void *context), void *context) {
@@ -476,6 +497,7 @@ void threads_forget(void) {
         tenant->timer = NO_TIMER;
         tenant->live = tenant->abandoned = false; /* a handler that does not come out was another thread's */
         atomic_write(fork_reset, &tenant->slot->inside, 0);
+        atomic_write(fork_reset, &tenant->slot->due, 0);
         memset(&tenant->slot->counters, 0, sizeof(struct counters));
     }
     atomic_write(counter_outcome, &registry.discovered, 0);

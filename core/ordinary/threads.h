@@ -19,7 +19,8 @@ typedef bool drain_function(struct slot *slot);
 
 struct threads_config {
     uintptr_t interpreter; /* whose threads */
-    uint64_t interval;     /* of the timers, nanoseconds; 0: no timers, the threads are observed */
+    uint64_t interval;     /* of each thread's CPU time, nanoseconds; 0: ticks are of the clock */
+    bool monitored;        /* the monitor says when ticks are due; else a timer of each thread */
     uint64_t ring_bytes;
     drain_function *drain;
 };
@@ -59,8 +60,8 @@ bool threads_replace_abandoned(void);
  * fault handlers must stay. */
 bool threads_stuck(void);
 
-/* Calls `visit` with the slot of each thread that is known. */
-void threads_each_live(void (*visit)(struct slot *slot, void *context), void *context);
+/* Calls `visit` with the slot of each thread that is known. Where it says false the thread has ended, and loses the slot. */
+void threads_each_live(bool (*visit)(struct slot *slot, void *context), void *context);
 
 /* Calls `visit` with each slot that may hold records. */
 void threads_each(void (*visit)(struct slot *slot, void *context), void *context);

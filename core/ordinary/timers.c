@@ -14,18 +14,23 @@ static struct timespec to_timespec(uint64_t nanoseconds) {
                              .tv_nsec = (long)(nanoseconds % 1000000000u)};
 }
 
-int timers_open(pid_t tid, uint64_t value) {
+int timers_open(clockid_t clock, pid_t tid, uint64_t value) {
     struct sigevent event = {.sigev_notify = SIGEV_THREAD_ID, .sigev_signo = SIGPROF};
     event.sigev_value.sival_ptr = (void *)(uintptr_t)value;
     event._sigev_un._tid = tid; /* glibc before 2.38 has no sigev_notify_thread_id */
     int timer;
-    if (syscall(SYS_timer_create, clock_of_thread(tid), &event, &timer) != 0)
+    if (syscall(SYS_timer_create, clock, &event, &timer) != 0)
         return -errno;
     return timer;
 }
 
 int timers_run(int timer, uint64_t first, uint64_t interval) {
     struct itimerspec times = {.it_value = to_timespec(first), .it_interval = to_timespec(interval)};
+    return syscall(SYS_timer_settime, timer, 0, &times, NULL) == 0 ? 0 : -errno;
+}
+
+int timers_ask(int timer) {
+    struct itimerspec times = {.it_value = {.tv_nsec = 1}};
     return syscall(SYS_timer_settime, timer, 0, &times, NULL) == 0 ? 0 : -errno;
 }
 

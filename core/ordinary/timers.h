@@ -1,17 +1,22 @@
-/* Per-thread CPU timers, by raw system calls: libc's wrappers hide the kernel's timer id, and the clock of another
+/* Timers that signal one thread, by raw system calls: libc's wrappers hide the kernel's timer id, and the clock of another
  * thread has no portable name. Any thread may call these for any thread of the process. */
 #ifndef SPPROF_TIMERS_H
 #define SPPROF_TIMERS_H
 
 #include <stdint.h>
 #include <sys/types.h>
+#include <time.h>
 
 /* No timer. The kernel's first id is 0. */
 #define NO_TIMER (-1)
 
-/* Makes a timer on the CPU time of thread `tid` that will send it SIGPROF with `value`. Returns its id or a negative
- * errno value. */
-int timers_open(pid_t tid, uint64_t value);
+/* Makes a timer that will send thread `tid` SIGPROF with `value`. Its clock is one of clock.h: the thread's CPU time,
+ * or any for a timer that only asks. The kernel keeps room for its signal, so none is lost or comes without its value.
+ * Returns its id or a negative errno value. */
+int timers_open(clockid_t clock, pid_t tid, uint64_t value);
+
+/* Has it send its signal at once, one time. Returns 0 or a negative errno value; NO_TIMER is refused. */
+int timers_ask(int timer);
 
 /* Lets it run: after `first` nanoseconds, then every `interval`. Returns 0 or a negative errno value. */
 int timers_run(int timer, uint64_t first, uint64_t interval);

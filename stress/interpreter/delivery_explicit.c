@@ -45,7 +45,8 @@ static _Atomic uint64_t foreign;
 
 /* --- timers.h ---------------------------------------------------------------------------------------------- */
 
-int timers_open(pid_t tid, uint64_t value) {
+int timers_open(clockid_t clock, pid_t tid, uint64_t value) {
+    (void)clock;
     for (int i = 0; i < CELLS; i++) {
         if (get(&cells[i].tid) != tid)
             continue;
@@ -59,6 +60,14 @@ int timers_open(pid_t tid, uint64_t value) {
 int timers_run(int timer, uint64_t first, uint64_t interval) {
     (void)first;
     (void)interval;
+    put(&cells[timer % CELLS].timer, timer + 1);
+    return 0;
+}
+
+/* Delivered at one of the thread's next points, and then no more: what asks is not due again until it asks again. */
+int timers_ask(int timer) {
+    if (timer == NO_TIMER)
+        return -EINVAL;
     put(&cells[timer % CELLS].timer, timer + 1);
     return 0;
 }
@@ -128,6 +137,8 @@ void delivery_point(void) {
     uint64_t value = armed();
     if (value == 0)
         return;
+    if (value & VALUE_ASKS)
+        timers_close(get(&own.cell->timer) - 1);
     if (draw() % FOREIGN_ONE_IN == 0)
         deliver(SI_USER, 0);
     if (own.late != 0 || draw() % LATE_ONE_IN != 0) {

@@ -30,13 +30,13 @@ static struct {
 } storm = {.lock = PTHREAD_MUTEX_INITIALIZER};
 static _Atomic uint64_t foreign;
 
-int __real_timers_open(pid_t tid, uint64_t value);
+int __real_timers_open(clockid_t clock, pid_t tid, uint64_t value);
 void __real_timers_close(int timer);
-int __wrap_timers_open(pid_t tid, uint64_t value);
+int __wrap_timers_open(clockid_t clock, pid_t tid, uint64_t value);
 void __wrap_timers_close(int timer);
 
-int __wrap_timers_open(pid_t tid, uint64_t value) {
-    int timer = __real_timers_open(tid, value);
+int __wrap_timers_open(clockid_t clock, pid_t tid, uint64_t value) {
+    int timer = __real_timers_open(clock, tid, value);
     if (timer < 0)
         return timer;
     pthread_mutex_lock(&storm.lock);

@@ -62,10 +62,13 @@ def findings(workload, stage, result):
     found["families"] = families_of(bench, stacks_of(result, "beats"))
     dropped = sum(result["dropped"].values())
     found["law"] = (
-        result["walks"] == result["captured"] + dropped and found["captured"] == result["captured"] == result["tallied"]
+        result["walks"] == result["captured"] + dropped
+        and result["captured"] == result["tallied"]
+        and found["captured"] == result["looks"]
     )
-    for key in ("walks", "dropped", "met", "moved", "sent", "cpu_ns", "walker"):
+    for key in ("walks", "dropped", "met", "moved", "sent", "cpu_ns", "unasked", "walker"):
         found[key] = result[key]
+    found["kept"] = result["captured"]
     found["grown"] = result["grown"]
     found["heap_grown"] = result["heap_grown"]
     found["held"] = result["held_bytes"]

@@ -29,10 +29,19 @@
 #include "tally.h"
 #include "wall.h"
 
-#define INTERVAL 1000000     /* of the session's timers, nanoseconds: the storm gives the rest */
-#define RING_BYTES (1 << 16) /* soon all touched, so that what grows later is no ring */
+#define INTERVAL 10000000    /* of the session's timers in cpu mode, nanoseconds: the storm gives the rest */
+#define BACK_TO_BACK 1000    /* in wall mode, nanoseconds: the next look is due before one is over */
+#define RING_BYTES (1 << 18) /* soon all touched, so that what grows later is no ring */
 
-enum mode { MODE_NONE, MODE_WALL, MODE_CPU };
+uint64_t session_interval_least = BACK_TO_BACK;
+
+/* Looks begin where the one before ended: more of them begin where looks are quick. What is to be counted in shares of time
+ * must begin at moments that the stacks have no part in: the first look at a thread after each beat. */
+#define BEAT_LEAST 30000 /* nanoseconds */
+#define BEAT_SPREAD 32768
+#define BEATS 4096 /* by thread id; two with one place share it */
+
+enum mode { MODE_NONE, MODE_WALKER, MODE_WALL, MODE_CPU };
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* `codes`, against watchers on other threads */
 static struct codes *codes;
@@ -40,6 +49,7 @@ static bool names_lost;
 static struct tally *tally;
 static enum mode mode;
 static int watcher;
+static uint64_t unasked; /* samples of threads that ran and were looked at from outside */
 
 /* --- names of code objects ----------------------------------------------------------------------------- */
 
@@ -101,7 +111,7 @@ static void discard(void) {
     mode = MODE_NONE;
 }
 
-static bool start_wall(const char *walker) {
+static bool start_walker(const char *walker) {
     char problem[256];
     struct wall_config config = {
         .walker = walker,
@@ -116,26 +126,52 @@ static bool start_wall(const char *walker) {
     return started;
 }
 
-static bool start_cpu(void) {
+/* Whether the sample is the first of its thread after a beat. */
+static bool on_the_beat(const struct spprof_sample *sample) {
+    static uint64_t next[BEATS];
+    static uint32_t dice;
+    uint64_t *due = &next[(uint32_t)sample->tid % BEATS];
+    if (sample->time < *due)
+        return false;
+    dice = dice * 1664525u + 1013904223u;
+    *due = sample->time + BEAT_LEAST + (dice >> 16) % BEAT_SPREAD;
+    return true;
+}
+
+static void take(void *unused, const struct spprof_sample *sample) {
+    (void)unused;
+    unasked += (sample->flags & SPPROF_SAMPLE_UNASKED) != 0;
+    tally_add(tally, sample);
+    if (on_the_beat(sample))
+        tally_beat(tally, sample->tid);
+}
+
+static bool start_session(enum spprof_mode how) {
     struct spprof_config config = {
         .size = sizeof config,
-        .interval = INTERVAL,
+        .interval = how == SPPROF_WALL ? BACK_TO_BACK : INTERVAL,
         .ring_bytes = RING_BYTES,
         .code_type = &PyCode_Type,
         .thread_state = PyThreadState_Get(),
-        .sink = tally_add,
-        .sink_context = tally,
+        .sink = take,
         .caught_up = on_caught_up,
+        .mode = how,
     };
-    int error = spprof_start(&config);
-    if (error != 0)
+    unasked = 0;
+    if (spprof_start(&config) != 0) {
         PyErr_SetString(PyExc_RuntimeError, spprof_error());
-    else if (!storm_start(gettid())) {
+        return false;
+    }
+    if (how == SPPROF_CPU && !storm_start(gettid())) {
         PyErr_SetString(PyExc_RuntimeError, "no thread could be started");
         spprof_stop();
         return false;
     }
-    return error == 0;
+    return true;
+}
+
+static bool start_looking(const char *walker) {
+    return mode == MODE_WALKER ? start_walker(walker) : start_session(mode == MODE_CPU ? SPPROF_CPU : SPPROF_WALL);
 }
 
 static PyObject *driver_start(PyObject *Py_UNUSED(module), PyObject *arguments) {
@@ -152,8 +188,8 @@ static PyObject *driver_start(PyObject *Py_UNUSED(module), PyObject *arguments) 
     }
     watcher = PyCode_AddWatcher(on_code_event);
     set_codes(table);
-    mode = strcmp(mode_name, "cpu") == 0 ? MODE_CPU : MODE_WALL;
-    if (watcher >= 0 && (mode == MODE_CPU ? start_cpu() : start_wall(walker)))
+    mode = strcmp(mode_name, "cpu") == 0 ? MODE_CPU : walker == NULL ? MODE_WALL : MODE_WALKER;
+    if (watcher >= 0 && start_looking(walker))
         Py_RETURN_NONE;
     discard();
     return NULL;
@@ -240,20 +276,21 @@ static PyObject *result_dictionary(const struct wall_result *found, uint64_t sen
     if (result != NULL && put_number(result, "walks", found->walks) &&
         put_number(result, "captured", found->by_reason[SPPROF_CAPTURED]) &&
         put(result, "dropped", dropped_of(found->by_reason)) && put(result, "met", dropped_of(found->met)) &&
-        put_number(result, "tallied", tally->captured) && put_number(result, "moved", tally->moved) &&
+        put_number(result, "tallied", tally->captured) && put_number(result, "looks", tally->looks) &&
+        put_number(result, "unasked", unasked) && put_number(result, "moved", tally->moved) &&
         put_number(result, "sent", sent) && put_number(result, "cpu_ns", found->nanoseconds) &&
         put_number(result, "held_bytes", held_bytes()) && put(result, "nodes", nodes_list()) &&
         put(result, "rows", rows_list(false)) && put(result, "beats", rows_list(true)) &&
-        put(result, "walker", PyUnicode_FromString(mode == MODE_WALL ? wall_walker_name() : "spprof")))
+        put(result, "walker", PyUnicode_FromString(mode == MODE_WALKER ? wall_walker_name() : "spprof")))
         return result;
     Py_XDECREF(result);
     return NULL;
 }
 
-static uint64_t stop_cpu(struct wall_result *found) {
+static uint64_t stop_session(struct wall_result *found) {
     struct spprof_stats stats = {.size = sizeof stats};
     spprof_stop(); /* with the storm still blowing: ticks must meet the stop as well */
-    uint64_t sent = storm_stop();
+    uint64_t sent = mode == MODE_CPU ? storm_stop() : 0;
     spprof_get_stats(&stats);
     found->walks = stats.ticks;
     found->nanoseconds = 0;
@@ -268,10 +305,10 @@ static PyObject *driver_stop(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(ar
     if (mode == MODE_NONE)
         return PyErr_Format(PyExc_RuntimeError, "not started");
     Py_BEGIN_ALLOW_THREADS;
-    if (mode == MODE_WALL)
+    if (mode == MODE_WALKER)
         wall_stop(&found);
     else
-        sent = stop_cpu(&found);
+        sent = stop_session(&found);
     Py_END_ALLOW_THREADS;
     name_living();
     PyObject *result = result_dictionary(&found, sent);

@@ -228,7 +228,7 @@ def row(cell):
         f"{(found[key] - found['held']) / 2**20:.1f} MiB" if key in found else "-" for key in ("heap_grown", "grown")
     )
     moved = f"{found['moved']:,}" if "moved" in found else "-"
-    kept = f"{100 * found['captured'] / found['walks']:.2f}%" if found["walks"] else "-"
+    kept = f"{100 * found.get('kept', found['captured']) / found['walks']:.2f}%" if found["walks"] else "-"
     return (
         f"{label:34} {found['walks']:>11,} {found['captured']:>11,} {moved:>10} {kept:>7} {found['impossible']:>10,}"
         f" {bound(found['captured'], found['impossible']):>10} {heap:>9} {grown:>9}"

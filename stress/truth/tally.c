@@ -126,7 +126,8 @@ void tally_add(void *context, const struct spprof_sample *sample) {
         tally->out_of_memory = true;
         return;
     }
-    tally->rows[memo->row - 1].count += sample->weight;
+    tally->rows[memo->row - 1].count++;
+    tally->looks++;
     tally->captured += sample->weight;
     int32_t *last = &tally->last[(uint32_t)sample->tid % LAST_SIZE];
     tally->moved += *last != memo->row;

@@ -10,7 +10,7 @@
 #include "ordinary/profile.h"
 
 struct tally_row {
-    uint64_t count;
+    uint64_t count; /* looks */
     uint64_t beats; /* of these: the first walk after a moment that the stack had no part in choosing */
     int32_t tid;
     int32_t node; /* the innermost frame's, in the profile; -1: no Python frame */
@@ -24,7 +24,8 @@ struct tally {
     int32_t index_size;
     struct tally_memo *memo;
     int32_t *last;     /* the row seen last, by thread */
-    uint64_t captured; /* sum of all counts */
+    uint64_t looks;    /* sum of all counts */
+    uint64_t captured; /* ticks that they stand for */
     uint64_t moved;    /* of these: another stack than the one seen before on that thread */
     bool out_of_memory;
 };

@@ -22,6 +22,17 @@ def profile_timers():
     return sum(line.startswith(wanted) for line in lines_of("/proc/self/timers"))
 
 
+def _of_task(tid, key):
+    return next(line.split()[1] for line in lines_of(f"/proc/self/task/{tid}/status") if line.startswith(key))
+
+
+def wakings(tid):
+    """How often a thread has gone to sleep, which is once more for each signal that woke it. Waits until it sleeps."""
+    while _of_task(tid, "State:") != "S":
+        pass
+    return int(_of_task(tid, "voluntary_ctxt_switches:"))
+
+
 def native_threads():
     emulators_own = 1 if "SPPROF_EMULATOR" in os.environ else 0
     return len(os.listdir("/proc/self/task")) - emulators_own

@@ -52,6 +52,8 @@ class Stats(ctypes.Structure):
         ("duration", ctypes.c_uint64),
         ("ticks_in_progress", ctypes.c_uint64),
         ("slots_abandoned", ctypes.c_uint64),
+        ("unasked_ticks", ctypes.c_uint64),
+        ("clock_step", ctypes.c_uint64),
     ]
 
 

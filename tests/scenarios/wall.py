@@ -29,10 +29,11 @@ for waiter in waiters:
     waiter.start()
 before = (observe.native_threads(), observe.open_files())
 with work.Crew() as crew:
+    slept = observe.wakings(waiters[0].native_id)
     spprof.start(interval_ms=1, mode="wall")
-    timers = observe.profile_timers()
     work.wait_for_ticks(int(sys.argv[1]))
     profile = spprof.stop()
+    woken = observe.wakings(waiters[0].native_id) - slept
 over.set()
 for waiter in waiters:
     waiter.join()
@@ -56,7 +57,7 @@ result(
     hot=work.HOT,
     rounds=crew.rounds,
     rootless=rootless[:5],
-    timers=timers,
+    woken=woken,
     threads=[before[0], observe.native_threads() + len(waiters)],
     files=[before[1], observe.open_files()],
 )

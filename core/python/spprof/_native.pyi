@@ -23,6 +23,8 @@ class NativeStats(TypedDict):
     unguarded_ticks: int
     ticks_in_progress: int
     slots_abandoned: int
+    unasked_ticks: int
+    clock_step_ns: int
     duration_ns: int
 
 class NativeProfile(TypedDict):

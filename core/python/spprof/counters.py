@@ -35,6 +35,12 @@ class Stats(TypedDict):
     """Ticks that had begun when this was read and had no outcome yet. They are not among `ticks`."""
     slots_abandoned: int
     """Threads that did not come out of the signal handler within a second when they were waited for."""
+    unasked_ticks: int
+    """Captured ticks whose stack was seen from outside while the thread ran, which did not take the signal that asks it to
+    look itself: frames may be from different moments."""
+    clock_step_ms: float
+    """How far apart the ticks of one thread can be at least: the kernel's own tick, where each thread has a CPU timer; 0
+    where the profiler's thread says when they are due."""
 
 
 def zero_counters() -> NativeStats:
@@ -50,6 +56,8 @@ def zero_counters() -> NativeStats:
         "unguarded_ticks": 0,
         "ticks_in_progress": 0,
         "slots_abandoned": 0,
+        "unasked_ticks": 0,
+        "clock_step_ns": 0,
         "duration_ns": 0,
     }
 
@@ -70,4 +78,6 @@ def public_stats(native: NativeStats, *, mode: str, interval_ms: float) -> Stats
         "unguarded_ticks": native["unguarded_ticks"],
         "ticks_in_progress": native["ticks_in_progress"],
         "slots_abandoned": native["slots_abandoned"],
+        "unasked_ticks": native["unasked_ticks"],
+        "clock_step_ms": native["clock_step_ns"] / 1e6,
     }

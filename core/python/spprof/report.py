@@ -27,6 +27,8 @@ def lines(profile: Profile) -> Iterator[str]:
         yield f"{_counted(stats['ticks_in_progress'], 'tick')} had not come to an end and could not be counted"
     if stats["slots_abandoned"]:
         yield f"{_counted(stats['slots_abandoned'], 'thread')} given up, not having come out of the signal handler"
+    if stats["unasked_ticks"]:
+        yield f"{_counted(stats['unasked_ticks'], 'tick')} seen from outside a running thread, which SIGPROF did not reach"
     if stats["captured"]:
         yield "hottest functions, by their own share of the captured ticks:"
         for function in profile.functions()[:_FUNCTIONS]:

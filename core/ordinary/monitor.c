@@ -1,0 +1,154 @@
+#define _GNU_SOURCE /* gettid */
+#include "monitor.h"
+
+#include <unistd.h>
+
+#include "atomics.h"
+#include "clock.h"
+#include "timers.h"
+
+static _Atomic uint64_t unasked; /* ticks: the monitor writes, monitor_unasked reads */
+
+void monitor_begin(void) { atomic_write(counter_outcome, &unasked, 0); }
+
+uint64_t monitor_unasked(void) { return atomic_read(counter_snapshot, &unasked); }
+
+/* --- ticks -------------------------------------------------------------------------------------------- */
+
+/* Of a thread's CPU time: how many intervals have ended by now. */
+static uint64_t ended_intervals(struct watch *watch, uint64_t interval, int64_t used) {
+    if (used < watch->next)
+        return 0;
+    uint64_t ended = 1 + (uint64_t)(used - watch->next) / interval;
+    watch->next += (int64_t)(ended * interval);
+    return ended;
+}
+
+static uint64_t due_by_cpu_time(struct watch *watch, struct monitor *monitor, int64_t used) {
+    uint64_t ended = ended_intervals(watch, monitor->interval, used), left = (uint64_t)(watch->next - used);
+    if (used != watch->used && left < monitor->wait)
+        monitor->wait = left;
+    watch->used = used;
+    return ended;
+}
+
+/* A thread that is looked at for the first time was not there for the ticks that a late monitor has missed. */
+static uint64_t due_by_the_clock(struct watch *watch, const struct monitor *monitor) {
+    bool is_new = watch->is_new;
+    watch->is_new = false;
+    return is_new ? 1 : monitor->ticks;
+}
+
+/* --- looks -------------------------------------------------------------------------------------------- */
+
+static struct walk outside_walk(struct slot *slot, struct reader reader) {
+    struct walk walk = handler_walk(slot, reader);
+    walk.entry_instr_ptr = sampler.entry_instr_ptr;
+    walk.stack_low = slot->stack_low;
+    walk.stack_high = slot->stack_high;
+    return walk;
+}
+
+/* A session that was started before any frame ran does not know where the interpreter's own frames stand. Certain is a
+ * chain that stood still, of a thread that has given up its thread state: it is not in the midst of a push. */
+static uintptr_t entry_instr_ptr_of(const struct walk *walk) {
+    return walk->flags & SPPROF_SAMPLE_DETACHED ? walk_find_entry_instr_ptr(walk) : 0;
+}
+
+struct view {
+    struct walk walk;
+    enum spprof_reason outcome;
+    uint64_t generation;
+    uintptr_t entry_instr_ptr; /* 0: not looked for, or not found */
+};
+
+/* One look from outside. What it shows was so if the thread did not run meanwhile. */
+static void view_once(struct slot *slot, struct reader reader, struct view *view) {
+    /* Read before the walk: an object on a stack that stands cannot die before the walk is over. */
+    view->generation = atomic_read(generation_read, &sampler.deaths);
+    view->walk = outside_walk(slot, reader);
+    view->entry_instr_ptr = 0;
+    load_looking = true;
+    view->outcome = walk_thread(&view->walk);
+    if (view->outcome == SPPROF_CAPTURED && sampler.entry_instr_ptr == 0)
+        view->entry_instr_ptr = entry_instr_ptr_of(&view->walk);
+    load_looking = false;
+}
+
+/* Whether the thread, which had used that much, stood still during the look: its CPU clock counts in nanoseconds, and a
+ * switch to it and back takes hundreds. */
+static bool view_standing(struct slot *slot, struct reader reader, int64_t used, struct view *view) {
+    atomic_fence(stands_since);
+    view_once(slot, reader, view);
+    atomic_fence(stands_until);
+    return clock_cpu_time(slot->tid) == used || slot->tid == gettid(); /* its own Python code stands */
+}
+
+static void view_running(struct slot *slot, const struct monitor *monitor, struct view *view) {
+    view->walk = outside_walk(slot, monitor->reader);
+    view->outcome = observe_thread(monitor->observer, &view->walk);
+    view->walk.flags |= SPPROF_SAMPLE_UNASKED;
+    view->generation = monitor->observer->generation;
+}
+
+/* The ticks come to that. */
+static void conclude(struct slot *slot, struct reader reader, uint32_t ticks, const struct view *view) {
+    enum spprof_reason outcome = view->outcome;
+    counters_begin(&slot->counters, ticks);
+    if (reader.through != NULL)
+        counters_unguarded(&slot->counters, ticks);
+    if (outcome == SPPROF_CAPTURED)
+        outcome = handler_record(slot, &view->walk, view->generation, ticks);
+    if (outcome == SPPROF_CAPTURED && (view->walk.flags & SPPROF_SAMPLE_UNASKED))
+        atomic_write(counter_outcome, &unasked, atomic_read(counter_own, &unasked) + ticks);
+    counters_end(&slot->counters, ticks, outcome);
+}
+
+/* --- asking -------------------------------------------------------------------------------------------- */
+
+/* Whether the thread will look itself: it has been asked, or is now. */
+static bool is_asked(struct slot *slot, uint32_t ticks, bool asked, int64_t used) {
+    struct watch *watch = &slot->watch;
+    if (!asked && watch->timer == NO_TIMER)
+        return false;
+    if (asked && used - watch->asked_at >= ASKED_MOST)
+        return false;
+    if (asked) {
+        due_lay(&slot->due, ticks);
+        return true;
+    }
+    watch->asked_at = used;
+    due_lay(&slot->due, ticks | ASKED);
+    return timers_ask(watch->timer) == 0 || due_take(&slot->due) == 0;
+}
+
+static uint32_t sum_of(uint64_t newly, uint32_t before) {
+    return newly < DUE_MOST - before ? (uint32_t)newly + before : DUE_MOST;
+}
+
+bool monitor_slot(struct slot *slot, struct monitor *monitor) {
+    int64_t used = clock_cpu_time(slot->tid);
+    if (used < 0)
+        return false;
+    struct watch *watch = &slot->watch;
+    bool by_cpu_time = monitor->interval != 0;
+    uint64_t newly = by_cpu_time ? due_by_cpu_time(watch, monitor, used) : due_by_the_clock(watch, monitor);
+    uint32_t word = due_withdraw(&slot->due), ticks = sum_of(newly, word & DUE_MOST);
+    bool asked = word & ASKED;
+    if (ticks == 0)
+        return true;
+    if (atomic_read(quiesce_check, &slot->inside) != 0) { /* it looks just now */
+        due_lay(&slot->due, ticks);
+        return true;
+    }
+    struct view view;
+    bool stood = view_standing(slot, monitor->reader, used, &view);
+    if (!stood && is_asked(slot, ticks, asked, used))
+        return true;
+    if (!stood)
+        view_running(slot, monitor, &view);
+    else if (view.entry_instr_ptr != 0)
+        sampler.entry_instr_ptr = view.entry_instr_ptr;
+    conclude(slot, monitor->reader, ticks, &view);
+    return true;
+}

@@ -1,0 +1,39 @@
+/* The monitor's side of sampling: the ticks that come due on each thread, and who looks at its stack.
+ *
+ * A thread that does not run during a look at it, as its CPU clock shows, is looked at from outside: nothing moves its stack.
+ * One that runs is asked to look at itself (ask.h). No look is tried again until it succeeds, so which stacks are shown
+ * does not depend on how long they stand.
+ *
+ * Ordinary code of the session's own thread, with its work lock held; the handler may run at any time.
+ */
+#ifndef SPPROF_MONITOR_H
+#define SPPROF_MONITOR_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "handler.h"
+#include "observe.h"
+
+/* CPU time that a thread may use before a signal that asks it counts as not deliverable, nanoseconds: it blocks SIGPROF, or
+ * is in a long system call. The kernel delivers at the next return to the program, and at each of its ticks (1 to 10 ms). */
+#define ASKED_MOST INT64_C(20000000)
+
+struct monitor {
+    struct observer *observer; /* for threads that run and cannot be asked */
+    struct reader reader;
+    uint64_t interval; /* of each thread's CPU time, ns; 0: all threads have `ticks` due, by the clock */
+    uint32_t ticks;
+    uint64_t wait; /* set: nanoseconds until the next tick can come due on a thread that ran, UINT64_MAX: none ran */
+};
+
+/* A session begins. */
+void monitor_begin(void);
+
+/* Ticks whose stacks were seen from outside while their threads ran, since then. Any thread, at any time. */
+uint64_t monitor_unasked(void);
+
+/* Lays on the slot what has come due, and sees to it that somebody looks. False: its thread has ended. */
+bool monitor_slot(struct slot *slot, struct monitor *monitor);
+
+#endif

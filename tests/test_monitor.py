@@ -1,0 +1,305 @@
+"""The monitor's side of a look: who stands still is looked at, who runs is asked, and each tick is counted once."""
+
+import ctypes
+import errno
+import os
+
+import pytest
+import synthetic
+from synthetic import put_byte
+from test_handler_side import COOKIE, LEASE, SI_TIMER, VALUE_ASKS, Rig
+
+TIMER, NO_TIMER = 7, -1
+ASKED = 1 << 31
+ASKED_MOST = 20_000_000  # ns of CPU time, after which a signal counts as not deliverable
+UNASKED, DETACHED = 4, 1
+MS = 1_000_000
+AGES = 5_000_000_000  # ns of CPU time that the thread has used
+
+
+class Monitor(ctypes.Structure):
+    _fields_ = [
+        ("observer", ctypes.c_void_p),
+        ("reader", synthetic.Reader),
+        ("interval", ctypes.c_uint64),
+        ("ticks", ctypes.c_uint32),
+        ("wait", ctypes.c_uint64),
+    ]
+
+
+class InStep(ctypes.Structure):
+    _fields_ = [("address", ctypes.c_size_t), ("seen", ctypes.c_uint64), ("otherwise", ctypes.c_uint64)]
+
+
+@pytest.fixture(scope="session")
+def library(tmp_path_factory):
+    return synthetic.build(tmp_path_factory.mktemp("native"), "monitor.c", "-shared")
+
+
+class Watched(Rig):
+    """A thread with a stack, its slot, and the monitor's looks at it."""
+
+    def __init__(self, path):
+        super().__init__(path)
+        self.stack_up()
+        self.room = (synthetic.Look * 256)()
+        self.observer = synthetic.Observer(looks=ctypes.addressof(self.room), room=256)
+        self.monitor = Monitor(observer=ctypes.addressof(self.observer), ticks=1)
+        self.slot.watch.timer = TIMER
+        self.slot.stack_low, self.slot.stack_high = self.image.stack.start, self.image.stack.end
+        self.library.monitor_slot.restype = ctypes.c_bool
+        for name in ("asked", "ask_error"):
+            ctypes.c_uint.in_dll(self.library, name).value = 0
+
+    def look(self, *readings, **changes):
+        """One look, during which the thread's CPU clock reads so. Whether the thread is there."""
+        for name, value in {"ticks": 1, **changes}.items():
+            setattr(self.monitor, name, value)
+        told = (ctypes.c_int64 * 2).in_dll(self.library, "cpu_times")
+        told[2 - len(readings) :] = readings
+        ctypes.c_uint.in_dll(self.library, "cpu_times_left").value = len(readings)
+        return self.library.monitor_slot(ctypes.byref(self.slot), ctypes.byref(self.monitor))
+
+    def stands(self, used=AGES, **changes):
+        assert self.look(used, used, **changes)
+
+    def runs(self, used=AGES, **changes):
+        assert self.look(used, used + 100, **changes)
+
+    @property
+    def asked(self):
+        """How often a timer has been set."""
+        count = ctypes.c_uint.in_dll(self.library, "asked").value
+        assert count == 0 or ctypes.c_uint.in_dll(self.library, "asked_timer").value == self.slot.watch.timer
+        return count
+
+    def answer(self):
+        """The signal arrives."""
+        value = synthetic.tick_value(3, LEASE, COOKIE) | VALUE_ASKS
+        self.library.deliver(SI_TIMER, value, 0, self.image.stack.start + 128, 0)
+        assert self.slot.inside == 0
+
+    def records(self):
+        """(weight, flags, frames) of all that wait."""
+        return [(head.weight, head.flags, frames) for head, frames in iter(self.pop, None)]
+
+    @property
+    def outcomes(self):
+        return self.stats.outcomes
+
+    @property
+    def frames(self):
+        return self.image.whole().frames
+
+
+@pytest.fixture
+def thread(library):
+    made = Watched(library)
+    with synthetic.fault_handler(made.library):
+        yield made
+
+
+def test_thread_that_stands_is_looked_at(thread):
+    thread.stands(ticks=3)
+    assert thread.records() == [(3, 0, thread.frames)]
+    assert (thread.outcomes, thread.slot.due, thread.asked) == ({"captured": 3}, 0, 0)
+
+
+def test_what_a_look_finds_wrong_is_the_ticks_outcome(thread):
+    put_byte(thread.image.at("frame.owner", thread.image.chain[0]), 7)
+    thread.stands(ticks=2)
+    assert (thread.records(), thread.outcomes) == ([], {"owner": 2})
+
+
+def test_thread_that_runs_is_asked_and_looks_itself(thread):
+    thread.runs(ticks=2)
+    assert (thread.slot.due, thread.asked, thread.outcomes) == (ASKED | 2, 1, {})
+    thread.answer()
+    assert thread.records() == [(2, 0, thread.frames)]
+    assert (thread.outcomes, thread.slot.due) == ({"captured": 2}, 0)
+    thread.runs()
+    assert (thread.slot.due, thread.asked) == (ASKED | 1, 2)
+
+
+def test_thread_is_not_asked_again_before_it_has_answered(thread):
+    for round in range(4):
+        thread.runs(AGES + round * MS)
+    assert (thread.slot.due, thread.asked, thread.outcomes) == (ASKED | 4, 1, {})
+    thread.answer()
+    assert [weight for weight, _, _ in thread.records()] == [4]
+
+
+def test_thread_that_was_asked_and_stands_is_looked_at(thread):
+    """It may block the signal. When that comes there is nothing to take."""
+    thread.runs()
+    thread.stands()
+    assert thread.records() == [(2, 0, thread.frames)]
+    assert thread.slot.due == ASKED
+    thread.answer()
+    assert (thread.records(), thread.slot.due, thread.outcomes) == ([], 0, {"captured": 2})
+
+
+def test_signal_that_was_not_meant_for_what_is_due_takes_it(thread):
+    """One that comes late, from the look before: what it finds is due now."""
+    thread.runs()
+    thread.stands()
+    thread.runs()
+    assert (thread.slot.due, thread.asked) == (ASKED | 1, 1)
+    thread.answer()
+    assert [weight for weight, _, _ in thread.records()] == [2, 1]
+
+
+def test_thread_that_does_not_take_the_signal_is_looked_at_from_outside(thread):
+    thread.runs()
+    thread.runs(AGES + ASKED_MOST - 1)
+    assert (thread.slot.due, thread.outcomes) == (ASKED | 2, {})
+    thread.runs(AGES + ASKED_MOST)
+    assert thread.records() == [(3, UNASKED, thread.frames)]
+    thread.runs(AGES + ASKED_MOST + MS)
+    assert thread.records() == [(1, UNASKED, thread.frames)]
+    assert (thread.slot.due, thread.asked, thread.outcomes) == (ASKED, 1, {"captured": 4})
+    thread.answer()
+    thread.runs(AGES + ASKED_MOST + 2 * MS)
+    assert (thread.slot.due, thread.asked) == (ASKED | 1, 2)
+
+
+def test_thread_without_a_timer_is_looked_at_from_outside(thread):
+    thread.slot.watch.timer = NO_TIMER
+    thread.runs()
+    assert thread.records() == [(1, UNASKED, thread.frames)]
+    assert (thread.slot.due, thread.asked) == (0, 0)
+
+
+def test_ticks_seen_from_outside_are_counted(thread):
+    thread.library.monitor_unasked.restype = ctypes.c_uint64
+    thread.library.monitor_begin()
+    thread.slot.watch.timer = NO_TIMER
+    thread.stands(ticks=5)
+    thread.runs(ticks=2)
+    put_byte(thread.image.at("frame.owner", thread.image.chain[0]), 7)
+    thread.runs(ticks=9)
+    assert thread.library.monitor_unasked() == 2
+    thread.library.monitor_begin()
+    assert thread.library.monitor_unasked() == 0
+
+
+def test_timer_that_cannot_be_set(thread):
+    ctypes.c_int.in_dll(thread.library, "ask_error").value = errno.EINVAL
+    thread.runs(ticks=2)
+    assert thread.records() == [(2, UNASKED, thread.frames)]
+    assert (thread.slot.due, thread.outcomes) == (0, {"captured": 2})
+
+
+def test_slot_with_a_handler_inside_is_left_to_it(thread):
+    """It may be pushing what it took before."""
+    thread.slot.inside = 1
+    thread.stands(ticks=2)
+    assert (thread.records(), thread.outcomes, thread.slot.due, thread.asked) == ([], {}, 2, 0)
+    thread.slot.inside = 0
+    thread.stands()
+    assert [weight for weight, _, _ in thread.records()] == [3]
+
+
+def test_thread_that_has_ended(thread):
+    thread.runs()
+    assert not thread.look(-errno.EINVAL)
+    assert (thread.slot.due, thread.outcomes) == (ASKED | 1, {})
+
+
+def test_calling_thread_stands(thread):
+    """A stop looks as well, with its clock going on."""
+    thread.slot.tid = os.getpid()
+    thread.image.put("thread.native_thread_id", thread.image.state, os.getpid())
+    thread.runs()
+    assert thread.records() == [(1, 0, thread.frames)]
+
+
+def test_thread_that_has_given_up_its_state_is_marked(thread):
+    thread.image.set_status(bound=True)
+    thread.stands()
+    assert thread.records() == [(1, DETACHED, thread.frames)]
+
+
+def test_where_entry_frames_stand_is_learnt_from_a_thread_that_stands(thread):
+    entry = thread.image.get("frame.instr_ptr", thread.image.chain[0])
+    thread.image.set_status(bound=True)
+    thread.slot.watch.timer = NO_TIMER
+    thread.runs()
+    assert thread.sampler.entry_instr_ptr == 0
+    thread.stands()
+    assert thread.sampler.entry_instr_ptr == entry != 0
+
+
+def test_new_thread_is_not_charged_for_what_was_before_it(thread):
+    thread.slot.watch.is_new = True
+    thread.stands(ticks=220)
+    thread.stands(ticks=20)
+    assert [weight for weight, _, _ in thread.records()] == [1, 20]
+
+
+def test_ticks_of_cpu_time(thread):
+    thread.slot.watch.next = AGES + MS
+    thread.stands(AGES + MS - 1, interval=MS)
+    assert thread.records() == []
+    thread.stands(AGES + MS)
+    thread.stands(AGES + 2 * MS - 1)
+    thread.stands(AGES + 5 * MS + 3)
+    assert [weight for weight, _, _ in thread.records()] == [1, 4]
+    assert thread.slot.watch.next == AGES + 6 * MS
+
+
+def test_wait_until_the_next_tick_can_be_due(thread):
+    """A thread that did not run has none before it runs."""
+    longest = (1 << 64) - 1
+    thread.slot.watch.next = AGES + MS
+    thread.stands(AGES + 1000, interval=MS, wait=longest)
+    assert thread.monitor.wait == MS - 1000
+    thread.stands(AGES + 1000, wait=longest)
+    assert thread.monitor.wait == longest
+    thread.stands(AGES + 2000, wait=500)
+    assert thread.monitor.wait == 500
+
+
+def test_more_ticks_than_a_word_holds_stay_at_the_most(thread):
+    most = ASKED - 1
+    for _ in range(3):
+        thread.runs(ticks=most)
+    assert (thread.slot.due, thread.asked) == (ASKED | most, 1)
+
+
+# --- a thread that goes round in step with the looks --------------------------------------------------------------
+
+
+class Mixture:
+    """A reader to which every look shows the same stack, which never stood: the top of one turn upon the frame of the
+    other, where the thread is whenever that link is not being read."""
+
+    def __init__(self, thread):
+        image = thread.image
+        link = image.at("frame.previous", image.chain[-1])
+        self.frames = image.whole().frames
+        entry, other = image.chain[0], image.code()
+        frame = image.call(other, 3)
+        image.put("frame.previous", frame, entry)
+        image.set_current(image.chain[-2])
+        image.chain.pop()
+        self.shown = (self.frames[0], (other.address, 3, other.first_line))
+        self.step = InStep(link, frame, synthetic.get_word(link))
+        function = ctypes.cast(thread.library.read_in_step, ctypes.c_void_p)
+        self.reader = synthetic.Reader(function, ctypes.addressof(self.step))
+
+
+def test_looks_that_agree_are_no_argument(thread):
+    """Two looks in the same order, or three, show the same of such a thread: so what they show is marked."""
+    mixture = Mixture(thread)
+    thread.slot.watch.timer = NO_TIMER
+    thread.runs(reader=mixture.reader)
+    assert thread.records() == [(1, UNASKED, mixture.shown)]
+
+
+def test_mixture_is_not_shown_of_a_thread_that_can_be_asked(thread):
+    mixture = Mixture(thread)
+    thread.runs(reader=mixture.reader)
+    assert (thread.records(), thread.outcomes, thread.slot.due) == ([], {}, ASKED | 1)
+    thread.answer()
+    assert thread.records() == [(1, 0, mixture.frames)]
