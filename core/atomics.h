@@ -46,13 +46,18 @@ _Static_assert(ATOMIC_INT_LOCK_FREE == 2 && ATOMIC_LONG_LOCK_FREE == 2 && ATOMIC
 #define ORDER_enter_lease memory_order_seq_cst  /* pairs with slot_retire and with slot_let */
 #define ORDER_state_update memory_order_relaxed /* the thread state's address alone; what it points to is validated */
 
-/* ask.h: who takes a slot's ticks has its ring and its counters, until more are laid on it. */
-#define ORDER_due_lay memory_order_release      /* pairs with due_take and due_withdraw */
+/* ask.h: who takes a slot's ticks has its ring and its counters, until more are laid on it. A
+ * handler takes them inside the slot: a monitor that finds them taken sees it there, or sees all
+ * that it did. */
+#define ORDER_due_lay memory_order_release      /* pairs with due_take */
 #define ORDER_due_take memory_order_acq_rel     /* pairs with due_lay and due_withdraw */
-#define ORDER_due_withdraw memory_order_acq_rel /* pairs with due_take */
+#define ORDER_due_withdraw memory_order_acquire /* pairs with due_take */
 
-/* ordinary/monitor.c: what a thread had stored before its CPU clock was read, and nothing that it stored after it was read
- * again, is seen between two equal readings. */
+/* ordinary/monitor.c: what a thread had stored before its CPU clock was read, and nothing that it
+ * stored after it was read again, is seen between two equal readings. Of a thread whose on_cpu is 0
+ * the kernel returns the time that it has stored, without a lock (task_sched_runtime). It stores
+ * that 0 with release (finish_task), and after a 1 there comes a full barrier before the thread goes
+ * on (ARM64: __switch_to; x86-64 keeps the order of stores). */
 #define ORDER_stands_since memory_order_acquire /* pairs with the kernel's switch away from the thread */
 #define ORDER_stands_until memory_order_acquire /* pairs with the kernel's switch to it */
 

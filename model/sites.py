@@ -21,6 +21,7 @@ class Site:
     order: str
     litmus: tuple[str, ...]
     pair: tuple[str, ...] = ()
+    outside: str = ""
     weakened: tuple[str, ...] = ()
     premise: str = ""
 

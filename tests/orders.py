@@ -16,6 +16,7 @@ import support
 
 CORE = support.ROOT / "core"
 USERS = [path for path in sorted(CORE.rglob("*.c")) if '#include "atomics.h"' in path.read_text()]
+HEADERS = {path.name: path.read_text() for path in CORE.rglob("*.h")}
 
 # Of each architecture: what compiles for it, and the ways to ask for it. From ARMv8.3 on, an acquire load may be ldapr.
 COMPILERS = {
@@ -39,24 +40,31 @@ MARKS = r"""
 #undef atomic_write
 #undef atomic_add
 #undef atomic_subtract
+#undef atomic_swap
+#undef atomic_keep
+#undef atomic_fence
 #define BETWEEN(kind, site, access) \
     ({ MARK("begin " #kind " " #site); __auto_type value_ = (access); MARK("end"); value_; })
 #define atomic_read(site, object) BETWEEN(read, site, atomic_load_explicit((object), ORDER_##site))
 #define atomic_write(site, object, value) BETWEEN(write, site, (atomic_store_explicit((object), (value), ORDER_##site), 0))
 #define atomic_add(site, object, value) BETWEEN(add, site, atomic_fetch_add_explicit((object), (value), ORDER_##site))
 #define atomic_subtract(site, object, value) BETWEEN(add, site, atomic_fetch_sub_explicit((object), (value), ORDER_##site))
+#define atomic_swap(site, object, value) BETWEEN(swap, site, atomic_exchange_explicit((object), (value), ORDER_##site))
+#define atomic_keep(site, object, bits) BETWEEN(keep, site, atomic_fetch_and_explicit((object), (bits), ORDER_##site))
+#define atomic_fence(site) BETWEEN(fence, site, (atomic_thread_fence(ORDER_##site), 0))
 """
 
 # The instructions that make an order, of each architecture; `plain` is any other access to memory.
 ORDERING = {
     "x86_64": re.compile(r"^\s*(lock\s*;?\s*\w+|xchg\w*|mfence)\b"),
-    "aarch64": re.compile(r"^\s*(?:bl\s+)?(ldapu?r\w*|ldar\w*|stlr\w*|ldaxr\w*|ldxr\w*|stlxr\w*|stxr\w*|dmb|(?:ld|st)(?:add|set)\w*"
-                          r"|swp\w*|__aarch64_(?:ldadd|ldset|swp)\d_\w+)\b"),
+    "aarch64": re.compile(r"^\s*(?:bl\s+)?(ldapu?r\w*|ldar\w*|stlr\w*|ldaxr\w*|ldxr\w*|stlxr\w*|stxr\w*|dmb\s+\w+"
+                          r"|(?:ld|st)(?:add|set|clr)\w*|swp\w*|__aarch64_(?:ldadd|ldset|ldclr|swp)\d_\w+)\b"),
 }  # fmt: skip
 PLAIN = {"x86_64": re.compile(r"\(.*\)"), "aarch64": re.compile(r"^\s*(ldu?r|stu?r|ldp|stp)\w*\s.*\[")}
 
-# What may stand between the marks, by (access, order): all that is found must match.
+# What may stand between the marks, by (access, order): all that is found must match. NO_CODE: nothing may be found.
 LOCKED = r"lock.*"
+NO_CODE = ""
 NOTHING = {
     "x86_64": "|mfence",
     "aarch64": "",
@@ -73,6 +81,9 @@ WANTED = {
         **{("write", order): r"plain" for order in ("relaxed", "release")},
         ("write", "seq_cst"): r"xchg\w*|mfence",
         **{("add", order): LOCKED for order in ADDITION},
+        ("swap", "acq_rel"): r"xchg\w*",
+        ("keep", "acquire"): LOCKED,
+        ("fence", "acquire"): NO_CODE,
     },
     "aarch64": {
         ("read", "relaxed"): r"plain",
@@ -82,6 +93,9 @@ WANTED = {
         ("write", "release"): r"stlr[bh]?",
         ("write", "seq_cst"): r"stlr[bh]?",
         **{("add", order): pattern for order, pattern in ADDITION.items()},
+        ("swap", "acq_rel"): r"swpal|ldaxr|stlxr|__aarch64_swp\d_acq_rel",
+        ("keep", "acquire"): r"ldclra|ldaxr|stxr|__aarch64_ldclr\d_acq",
+        ("fence", "acquire"): r"dmb ishld",
     },
 }
 
@@ -93,7 +107,7 @@ class Access:
     site: str
     kind: str
     file: str
-    instructions: tuple[str, ...]  # those that order; ("plain",) where there is no other access to memory
+    instructions: tuple[str, ...]  # those that order; ("plain",) where an access to memory is all
 
 
 def command_of(compiler, source, *more):
@@ -130,7 +144,7 @@ def diagnose(warning, source):
 
 def ordering(lines, architecture):
     """The instructions that make an order, as a sorted list."""
-    return sorted(found[1] for line in lines if (found := ORDERING[architecture].match(line)))
+    return sorted(" ".join(found[1].split()) for line in lines if (found := ORDERING[architecture].match(line)))
 
 
 def accesses(lines, architecture, file):
@@ -146,6 +160,18 @@ def accesses(lines, architecture, file):
             yield Access(site, kind, file, tuple(found) or (("plain",) if touched else ()))
         elif open_marks:
             open_marks[-1][2].append(line)
+
+
+def text_of(source, seen=()):
+    """The source with every header of the core that it includes."""
+    text = source if isinstance(source, str) else source.read_text()
+    names = [name for name in re.findall(r'#include "([^"]+)"', text) if name in HEADERS and name not in seen]
+    return text + "".join(text_of(HEADERS[name], {*seen, *names}) for name in names)
+
+
+def users_of(site):
+    """The sources that have code of the site, their own or a header's."""
+    return [path for path in USERS if re.search(rf"\b\w+\({site}[,)]", text_of(path))]
 
 
 def compiled(architecture, compiler, folder, atomics=CORE / "atomics.h", sources=USERS):
@@ -169,6 +195,8 @@ def complaint(access, order, architecture):
     if access.site == "generation_confirm":
         wanted += NOTHING[architecture]
     good = access.instructions and all(re.fullmatch(wanted, text) for text in access.instructions)
+    if wanted == NO_CODE:
+        good = access.instructions == ()
     return (
         None
         if good

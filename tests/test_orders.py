@@ -27,7 +27,7 @@ def uses(texts):
     """{site: kinds of access} of the core's source."""
     found = {}
     for _, text in texts:
-        for kind, site in re.findall(r"\batomic_(read|write|add|subtract)\(\s*(\w+),", text):
+        for kind, site in re.findall(r"\batomic_(read|write|add|subtract|swap|keep|fence)\(\s*(\w+)[,)]", text):
             found.setdefault(site, set()).add({"subtract": "add"}.get(kind, kind))
     return found
 
@@ -55,10 +55,11 @@ def test_site_is_what_the_table_says(site):
     assert uses(core_files())[site] == set(entry.access.split(", "))
     assert all(re.search(rf"\b{pair}\b", comment) for pair in entry.pair), f"the comment of {site} names its pair"
     assert all(site in TABLE[pair].pair or site == "leave" for pair in entry.pair)
+    assert entry.outside in comment, f"the comment of {site} names what it pairs with outside the core"
     if entry.order == "relaxed":
         assert entry.premise and not entry.weakened and not entry.pair
     else:
-        assert entry.pair and entry.weakened
+        assert (entry.pair or entry.outside) and entry.weakened
         assert all(STRENGTH[order] < STRENGTH[entry.order] for order in entry.weakened)
 
 
@@ -141,11 +142,37 @@ def test_marks_do_not_change_the_code(architecture, compiler, tmp_path):
         ("add", "seq_cst", ("ldaddl",)),
         ("add", "release", ("__aarch64_ldadd4_relax",)),
         ("read", "relaxed", ()),
+        ("swap", "acq_rel", ("swpa",)),
+        ("swap", "acq_rel", ("__aarch64_swp4_acq",)),
+        ("keep", "acquire", ("ldclr",)),
+        ("keep", "acquire", ("ldxr", "stxr")),
+        ("fence", "acquire", ()),
+        ("fence", "acquire", ("dmb ishst",)),
+        ("fence", "release", ("dmb ish",)),
     ],
 )
 def test_judge_of_the_code_refuses(kind, order, instructions):
     access = orders.Access("a_site", kind, "a_file.c", instructions)
     assert orders.complaint(access, order, "aarch64") is not None
+
+
+@pytest.mark.parametrize(
+    ("kind", "order", "instructions"),
+    [
+        ("swap", "acq_rel", ("plain",)),
+        ("keep", "acquire", ("plain",)),
+        ("fence", "acquire", ("mfence",)),
+        ("fence", "acquire", ("plain",)),
+    ],
+)
+def test_judge_of_the_code_refuses_on_x86_64(kind, order, instructions):
+    access = orders.Access("a_site", kind, "a_file.c", instructions)
+    assert orders.complaint(access, order, "x86_64") is not None
+
+
+def test_sources_of_a_header_s_site_are_found():
+    assert {path.name for path in orders.users_of("due_take")} >= {"handler.c", "monitor.c", "threads.c"}
+    assert [path.name for path in orders.users_of("stands_since")] == ["monitor.c"]
 
 
 # --- mutants -------------------------------------------------------------------------------------------
@@ -157,8 +184,7 @@ def test_weakening_is_found(site, order, tmp_path, request):
     atomics = tmp_path / "atomics.h"
     atomics.write_text(sites.weaken(HEADER, site, order))
     assert sites.stated(atomics.read_text())[site][0] != TABLE[site].order  # the table alone tells them apart
-    sources = [path for path in orders.USERS if re.search(rf"\({site},", path.read_text())]
-    found = orders.compiled("aarch64", orders.COMPILERS["aarch64"][0], tmp_path, atomics, sources)
+    found = orders.compiled("aarch64", orders.COMPILERS["aarch64"][0], tmp_path, atomics, orders.users_of(site))
     mine = [access for access in found if access.site == site]
     assert mine
     if any(orders.complaint(access, TABLE[site].order, "aarch64") for access in mine):
