@@ -64,10 +64,12 @@ _Static_assert(ATOMIC_INT_LOCK_FREE == 2 && ATOMIC_LONG_LOCK_FREE == 2 && ATOMIC
 /* ordinary/threads.c: a forked child has one thread. */
 #define ORDER_fork_reset memory_order_relaxed /* no pair */
 
-/* handler.c and observe.c: deaths of code objects. The interpreter itself orders a death after the last use of the
- * object, and before the first of another in its place. */
-#define ORDER_generation_advance memory_order_acq_rel /* pairs with generation_read and with generation_confirm */
-#define ORDER_generation_read memory_order_acquire    /* pairs with generation_advance */
+/* handler.c, observe.c and ordinary/: deaths of code objects. The interpreter itself orders a death
+ * after the last use of the object, and before the first of another in its place. A drain reads the
+ * deaths and then looks inside, a handler raises `inside` and then reads the deaths: of a death that
+ * the drain knows, the handler must know too unless it is seen inside, as in the stop handshake. */
+#define ORDER_generation_advance memory_order_seq_cst /* pairs with generation_read and with generation_confirm */
+#define ORDER_generation_read memory_order_seq_cst    /* pairs with generation_advance */
 #define ORDER_generation_confirm memory_order_release /* pairs with generation_advance, which reads what it wrote */
 
 /* handler.h: the number that marks our ticks. It is compared with what a tick itself carries, and guards nothing. */

@@ -46,6 +46,7 @@ MODELS = {
 MUTANTS = {
     **{name: Run("lifecycle", "lifecycle", (name,), twin=name) for name in (
         "NO_CHECK", "NO_LEASE", "NO_WAIT", "CHECK_BEFORE_RAISE", "FREE_BEFORE_QUIESCE", "NO_RETIRE", "NEVER_LEAVE",
+        "NO_QUIET", "DEATHS_LAST", "GENERATION_FIRST",
     )},
     **{name: Run("lifecycle", "lifecycle_abandon", ("ABANDON", name), twin=name) for name in (
         "FREE_ABANDONED", "LET_ABANDONED", "KEEP_ABANDONED",

@@ -1,13 +1,16 @@
-/* The life of a session, with one sampled thread: start, ticks, stop, a signal that comes late, the thread's end with a
- * signal still queued, fork, restart, and the session's own thread that drains and retires.
+/* The life of a session, with one sampled thread: start, ticks, stop, a signal that comes late, the
+ * thread's end with a signal still queued, fork, restart, the session's own thread that drains and
+ * retires, and the death of a code object.
  *
  * Every interleaving of these steps is checked, each step as one indivisible access in the order of the source: memory
  * orders are the litmus tests' business. A step is named after the function of core/ that it stands for.
  *
- * Proved: a handler that is past its check touches a slot's memory only while there is memory and it is of the tenant
- * that the signal was sent for; a stop that has returned leaves nobody inside; every tick that was delivered has one
- * outcome; nothing waits for ever. With ABANDON a stop, and the end of a thread, need not wait for a handler: it may find
- * that its slot was given up, with all that it uses, at any step. A mutant takes one of the means away and must be refuted:
+ * Proved: a handler that is past its check touches a slot's memory only while there is memory and
+ * it is of the tenant that the signal was sent for; a stop that has returned leaves nobody
+ * inside; every tick that was delivered has one outcome; a sample that is handed over finds every
+ * name that it may need; nothing waits for ever. With ABANDON a stop, and the end of a thread,
+ * need not wait for a handler: it may find that its slot was given up, with all that it uses, at
+ * any step. A mutant takes one of the means away and must be refuted:
  *
  *   NO_CHECK             enter() does not look at `active` and the lease
  *   NO_LEASE        enter() does not look at the lease alone
@@ -17,6 +20,9 @@
  *   NO_RETIRE            a slot keeps its lease when its thread ends
  *   NO_FORK_RESET        the child keeps the parent's `active` and its slots
  *   NEVER_LEAVE          a handler does not lower `inside`
+ *   NO_QUIET             drain_all() forgets names though a handler was inside,
+ *   DEATHS_LAST          or counts the deaths when it has looked for handlers
+ *   GENERATION_FIRST     a handler reads the generation before it is inside
  *   FREE_ABANDONED       the memory of a slot that was given up is given back
  *   LET_ABANDONED        a slot that was given up is let to the next thread
  *   KEEP_ABANDONED       a slot that was given up is not replaced
@@ -40,6 +46,10 @@ bool abandoned;     /* tenant.abandoned */
 bool timer;         /* tenant.timer exists */
 bool work;          /* session.work is held */
 byte records[SLOTS]; /* in the ring */
+byte early[SLOTS];  /* of them, those of a generation before the death */
+bool died;          /* sampler.deaths: of the one object that dies */
+bool forgotten;     /* its name: codes_caught_up() was told of that generation */
+bool known, quiet;  /* drain_all(): the deaths that it has read, and whether it saw nobody inside */
 byte sent;          /* ticks sent */
 byte delivered;     /* ticks taken by a handler */
 byte counted;       /* outcomes: of the slot, and strays */
@@ -89,15 +99,39 @@ inline close_slot() { /* close_slot(): timers_close, the lease, and the wait */
 
 inline drain_slot() { /* drain_slot(): ring_pop until there is nothing */
     do
-    :: atomic { records[at] > 0 -> assert(memory[at]); records[at] = records[at] - 1; drained = drained + 1 }
+    :: atomic {
+          records[at] > 0 ->
+          assert(memory[at]);
+          assert(early[at] == 0 || !forgotten); /* hand_over() */
+          early[at] = early[at] - (early[at] > 0);
+          records[at] = records[at] - 1;
+          drained = drained + 1
+       }
     :: records[at] == 0 -> break
     od
+}
+
+inline drain_all() {
+#ifndef DEATHS_LAST
+    known = died; /* generation_read */
+#endif
+    quiet = inside[at] == 0; /* drain_slot(): quiesce_check */
+#ifdef DEATHS_LAST
+    known = died;
+#endif
+    drain_slot();
+#ifdef NO_QUIET
+    forgotten = known
+#else
+    forgotten = forgotten || (known && quiet) /* caught_up */
+#endif
 }
 
 inline threads_release() {
     memory[at] = false;
     owner[at] = 0;
-    records[at] = 0
+    records[at] = 0;
+    early[at] = 0
 }
 
 /* What the handler in there uses stays its own, and another slot takes the place in the
@@ -125,11 +159,14 @@ inline threads_replace_abandoned() {
 
 proctype handler() {
     byte mine, whose, my;
-    bool go;
+    bool go, late; /* late: after the death */
 end: /* a handler that waits for a signal may wait for ever */
     do
     :: atomic { queued ? mine, whose -> delivered = delivered + 1 };
        my = at; /* on_tick(): slot_find */
+#ifdef GENERATION_FIRST
+       late = died;
+#endif
 #ifdef CHECK_BEFORE_RAISE
        go = is_active;
        go = go && lease[my] == mine;
@@ -151,15 +188,20 @@ end: /* a handler that waits for a signal may wait for ever */
           assert(memory[my]);
           assert(owner[my] == whose);
           assert(!stopped || my != at); /* or the slot was given up */
+#ifndef GENERATION_FIRST
+          late = died; /* take_sample(): generation_read */
+#endif
           if
           :: atomic { /* ring_push */
                  assert(memory[my] && owner[my] == whose);
                  records[my] = records[my] + 1;
+                 early[my] = early[my] + !late;
                  captured = captured + 1
              }
           :: skip /* refused by the walk, or ring_full */
           fi;
-          assert(memory[my] && owner[my] == whose)
+          assert(memory[my] && owner[my] == whose);
+          late = false
        :: else -> skip /* counters_stray(): busy or no_thread_state */
        fi;
        counted = counted + 1;
@@ -190,7 +232,13 @@ proctype threads() {
     fi
 }
 
-/* --- ordinary/session.c: keep_watch(), the session's own thread; keep_observing() is the same, and looks in between --- */
+/* --- the interpreter: a code object dies, and the hook of the package says so --- */
+
+proctype interpreter() {
+    died = true /* spprof_code_died(): generation_advance */
+}
+
+/* --- ordinary/session.c: keep_watch(), the session's own thread; keep_monitoring() looks in between --- */
 
 proctype watch() {
     do
@@ -215,11 +263,11 @@ proctype watch() {
           admit(found)
        :: else -> skip
        fi;
-       if /* observe_slot(), under the lock that retires */
+       if /* monitor_slot(), under the lock that retires */
        :: owner[at] != 0 -> assert(memory[at])
        :: else -> skip
        fi;
-       drain_slot();
+       drain_all();
        unlock_work()
     od;
     watching = false
@@ -255,7 +303,7 @@ inline stop() {
     :: !abandoned -> close_slot()
     fi;
     lock_work();
-    drain_slot(); /* drain_all() */
+    drain_all();
     threads_replace_abandoned();
     unlock_work();
     threads_release();
@@ -306,7 +354,7 @@ init {
 #ifdef FORK
     atomic { run child(); run kernel(); run handler() }
 #else
-    atomic { run program(); run threads(); run kernel(); run handler() }
+    atomic { run program(); run threads(); run kernel(); run handler(); run interpreter() }
 #endif
     /* When nothing can move any more: nobody was kept waiting, and every tick that was taken has an outcome. */
     timeout;
