@@ -231,6 +231,67 @@ def test_slot_of_a_thread_that_ended_is_given_up_in_the_midst_of_a_session(stuck
     in_child(thread_ends_beside_a_stuck_handler, stuck, ends_stuck)
 
 
+# --- names of what has died ------------------------------------------------------------------------------------
+
+
+CAUGHT_UP = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_uint64)
+
+
+def start_told(stage, on_caught_up, sink):
+    """Another session, which tells that names may be forgotten."""
+    stage.stop_in_time()
+    config = stage.world.make_config(stage.config, stage.threads[0], sink)
+    config.caught_up = synthetic.address_of(on_caught_up)
+    assert stage.library.spprof_start(ctypes.byref(config)) == 0
+    wait_until(lambda: stage.world.stats().threads == len(stage.threads))
+
+
+def names_beside_a_handler(path):
+    """Its sample may be of an object that has died since."""
+    stage = Stage(path, sink=True)
+    told = []
+    on_caught_up = CAUGHT_UP(lambda _, generation: told.append(generation))
+    start_told(stage, on_caught_up, stage.sink)
+    first, second = stage.threads
+    slot = stage.slot_of(first)
+    slot.inside += 1
+    died = stage.library.spprof_code_died(None)
+    for count in (1, 2):  # the second is of a drain that began after the first
+        stage.tick(second)
+        wait_until(lambda count=count: len(stage.delivered) == count)
+    assert all(generation < died for generation in told), "forgotten while a handler is inside"
+    slot.inside -= 1
+    wait_until(lambda: died in told)
+    stage.stop_in_time()
+
+
+def test_no_name_is_forgotten_while_a_handler_is_inside(stuck):
+    in_child(names_beside_a_handler, stuck)
+
+
+def death_during_a_drain(path):
+    """A handler may have come after its slot was looked at, and read the number from before."""
+    stage = Stage(path, sink=True)
+    events = []
+
+    def die(*_):
+        events.append(("died", stage.library.spprof_code_died(None)))
+
+    sink = SINK(die)
+    on_caught_up = CAUGHT_UP(lambda _, generation: events.append(("told", generation)))
+    start_told(stage, on_caught_up, sink)
+    stage.tick(stage.threads[0])
+    wait_until(lambda: any(event == "died" for event, _ in events[:-2]))
+    at = next(at for at, (event, _) in enumerate(events) if event == "died")
+    died = events[at][1]
+    assert events[at + 1 : at + 3] == [("told", died - 1), ("told", died)]
+    stage.stop_in_time()
+
+
+def test_death_during_a_drain_is_not_yet_caught_up_with(stuck):
+    in_child(death_during_a_drain, stuck)
+
+
 # --- no memory, and forks ---------------------------------------------------------------------------------------
 
 
