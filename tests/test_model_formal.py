@@ -219,7 +219,15 @@ def test_model_of_owners_names_functions_that_exist():
     assert {name for name in named - own if not re.search(rf"\b{name}\(", CORE)} == set()
 
 
-@pytest.mark.parametrize("model", ["lifecycle", "owners"])
+def test_model_of_asking_names_functions_that_exist():
+    text = text_of("asking").split("#define", 1)[1]
+    named = set(re.findall(r"\b([a-z]+(?:_[a-z]+)+)\(\)", text)) | set(re.findall(r"^inline (\w+)\(", text, re.M))
+    assert {"due_lay", "due_take", "due_withdraw", "monitor_slot", "is_asked", "close_slot", "on_tick"} <= named
+    own = {"count", "produce", "take", "look_or_ask"}
+    assert {name for name in named - own if not re.search(rf"\b{name}\(", CORE)} == set()
+
+
+@pytest.mark.parametrize("model", ["lifecycle", "owners", "asking"])
 def test_every_mutant_of_a_model_is_run(model):
     text = text_of(model)
     listed = set(re.findall(r"^ \*   ([A-Z_]+) ", text, re.M))

@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
-"""Checks the models of a session's life and of a signal's owners in every interleaving, and that each mutant fails.
+"""Checks each model of this folder in every interleaving, and that each of its mutants fails.
 
 usage: model/lifecycle/check.py [NAME...]
 
-NAME is threads, abandon, fork or owners, for a model itself, or a mutant of one: they are listed in lifecycle.pml, and in
-owners.pml, whose mutants' names begin with owners here (owners-NO_WAIT).
+NAME is threads, abandon, fork, owners or asking, for a model itself, or a mutant of one: they are
+listed in lifecycle.pml, and in owners.pml and asking.pml, whose mutants' names begin with the
+model's here (owners-NO_WAIT).
 
 Exit status: 0 all as stated; 1 a verdict differs; 2 a wrong argument; 3 spin is missing; 4 spin or the compiler could not
 read the model, or a part of it was never reached; 5 nothing was run.
@@ -42,6 +43,7 @@ MODELS = {
     "abandon": Run("lifecycle", "lifecycle_abandon", ("ABANDON",), complete=("handler", "threads", "watch")),
     "fork": Run("lifecycle", "lifecycle_fork", ("FORK",), complete=("child",)),
     "owners": Run("owners", "owners", complete=("session", "neighbour", "signal")),
+    "asking": Run("asking", "asking", complete=("session", "handler")),
 }
 MUTANTS = {
     **{name: Run("lifecycle", "lifecycle", (name,), twin=name) for name in (
@@ -55,6 +57,9 @@ MUTANTS = {
     **{f"owners-{name}": Run("owners", "owners", (name,), twin=name) for name in (
         "NO_COMPARE", "NO_WAIT", "HANDED_ON", "NO_COME_AGAIN", "REUSED", "NO_DYNAMIC", "NOT_TOLD", "TOLD_LATE",
         "GIVE_BACK_BLIND",
+    )},
+    **{f"asking-{name}": Run("asking", "asking", (name,), twin=name) for name in (
+        "NOT_TAKEN", "TAKE_FIRST", "NO_LOOK", "TWO_STEPS", "KEEP_ASKED", "KEEP_DUE", "NO_WAIT",
     )},
 }  # fmt: skip
 DEPTH = 1_000_000
