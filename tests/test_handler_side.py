@@ -288,7 +288,7 @@ def test_ring_that_is_full(rig):
 def tick_at(rig, began, ended, **arguments):
     """A tick whose look begins and ends at these readings of the thread's CPU clock; returns its outcome."""
     before = rig.stats.outcomes
-    (ctypes.c_int64 * 2).in_dll(rig.library, "cpu_times")[:] = began, ended
+    (ctypes.c_int64 * 3).in_dll(rig.library, "cpu_times")[1:] = began, ended
     left = ctypes.c_uint.in_dll(rig.library, "cpu_times_left")
     left.value = 2
     assert rig.tick(**arguments) == ERRNO_MARK

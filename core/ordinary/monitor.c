@@ -75,13 +75,23 @@ static void view_once(struct slot *slot, struct reader reader, struct view *view
     load_looking = false;
 }
 
+/* The kernel reads whether the thread runs and then the time that it had used when it was switched away, in no order
+ * (task_sched_runtime in kernel/sched/core.c): of one that came and went meanwhile the first reading may give the old time,
+ * and the second cannot. */
+static bool has_used_no_more(const struct slot *slot, int64_t used) {
+    atomic_fence(stands_until);
+    if (clock_cpu_time(slot->tid) != used)
+        return false;
+    atomic_fence(stands_until);
+    return clock_cpu_time(slot->tid) == used;
+}
+
 /* Whether the thread, which had used that much, stood still during the look: its CPU clock counts in nanoseconds, and a
  * switch to it and back takes hundreds. */
 static bool view_standing(struct slot *slot, struct reader reader, int64_t used, struct view *view) {
     atomic_fence(stands_since);
     view_once(slot, reader, view);
-    atomic_fence(stands_until);
-    return clock_cpu_time(slot->tid) == used || slot->tid == gettid(); /* its own Python code stands */
+    return has_used_no_more(slot, used) || slot->tid == gettid(); /* its own Python code stands */
 }
 
 static void view_running(struct slot *slot, const struct monitor *monitor, struct view *view) {

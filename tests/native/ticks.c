@@ -57,14 +57,14 @@ void allocate_while_watched(void) {
 }
 
 /* What the next readings of a thread's CPU clock give, nanoseconds, or a negative errno value; after them the real clock. */
-int64_t cpu_times[2];
+int64_t cpu_times[3];
 unsigned cpu_times_left;
 
 /* The core's calls in this library come here. */
 __attribute__((visibility("hidden"))) int clock_gettime(clockid_t clock, struct timespec *time) {
     if (clock >= 0 || cpu_times_left == 0) /* those of threads are negative */
         return (int)syscall(SYS_clock_gettime, clock, time);
-    int64_t told = cpu_times[2 - cpu_times_left--];
+    int64_t told = cpu_times[3 - cpu_times_left--];
     if (told < 0) {
         errno = (int)-told;
         return -1;
