@@ -328,7 +328,7 @@ void oracle_answer(const struct oracle_question *question, struct oracle_answer 
     memset(answer->met, 0, sizeof answer->met);
     for (uint32_t i = 0; i < question->attempts; i++) {
         enum spprof_reason reason = look_once();
-        if (reason == SPPROF_CAPTURED && question->twice)
+        for (uint32_t k = 0; reason == SPPROF_CAPTURED && k < question->again; k++)
             reason = look_again();
         bool died = question->died != NULL && question->died(question->context);
         if (reason == SPPROF_CAPTURED && died)

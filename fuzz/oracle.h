@@ -18,8 +18,8 @@ struct oracle_question {
     uint64_t state, code_type, tid, stack_low, stack_high;
     uint64_t entry_instruction;     /* 0: not known */
     uint32_t max_depth, looks_room; /* at most ORACLE_DEPTH each */
-    bool twice;                     /* a second look follows the first */
-    uint32_t attempts;              /* of both looks, at most */
+    uint32_t again;                 /* looks that follow the first */
+    uint32_t attempts;              /* of all looks, at most */
     bool (*read)(void *context, uint64_t address, unsigned size, uint64_t *value);
     /* Whether a code object has died since the attempt began. Asked after each, for the next. NULL: does not matter. */
     bool (*died)(void *context);

@@ -78,8 +78,8 @@ def walk_seeds():
     yield "code_range", header() + USUAL + write(AT_FRAME, INSTR_PTR, OF_OLD, 128)
     torn = write(AT_FRAME, EXECUTABLE, OF_CODE, beside(2), after=40, which=1)
     yield "torn", header(look=TWICE) + USUAL + torn
-    # A code object dies in each of the observer's 64 attempts at a short stack, which reads some 35 words in each.
-    deaths = b"".join(record(DEATH, b=30 * i) for i in range(1, 90))
+    # A code object dies in each of the observer's 64 attempts at a short stack, which reads some 50 words in each.
+    deaths = b"".join(record(DEATH, b=30 * i) for i in range(1, 130))
     yield "torn-death", header(look=OBSERVE) + record(ENTER) + record(CALL) + deaths
     yield "incomplete", header() + USUAL + write(AT_FRAME, PREVIOUS, OF_NOTHING, 0)
     yield "detached", header() + USUAL + write(AT_THREAD, NATIVE_ID, OF_OLD, 1)
@@ -203,6 +203,15 @@ def session_seeds():
     yield "captured-wall", session((BIRTH, 2), (START, WALL), (LOOK, 0), (LOOK, 3), (STOP, 0), (DRAIN, 0), *whole)
     faults_taken = (TAKE_SIGNAL, SEGV | TOLD)
     yield "captured-wall-neighbour", session((START, WALL), faults_taken, (LOOK, 0), (STOP, 0), (DRAIN, 0))
+    runs, answers, looks = (TICK, 1 | HELD), (TICK, 1), ((LOOK, 0), (LOOK, 0))
+    begun = ((START, WALL | SINK), (BIRTH, 1), (LOOK, 0))
+    yield "captured-asked", session(*begun, runs, (LOOK, 0), answers, (LOOK, 0), runs, (LOOK, 1), answers, (STOP, 0))
+    yield "captured-asked-blocked", session(*begun, runs, (LOOK, 0), (TICK, 1 | BLOCKED), (LOOK, 0), (STOP, 0))
+    yield "captured-asked-stands", session(*begun, runs, (LOOK, 0), *looks, answers, (STOP, 0))
+    yield "captured-unasked", session(*begun, (TICK, 1 | HELD | SLOW), (LOOK, 0), runs, *looks, answers, (STOP, 0))
+    yield "busy-asked", session(*begun, runs, (LOOK, 0), (STOP, 0), *begun, (STOP, 0))
+    yield "detached-asked", session(*begun, runs, (LOOK, 0), (DEATH, 1), (LOOK, 0), (STOP, 0))
+    yield "detached-ended", session(*begun, runs, (LOOK, 0), (DEATH, 1 | 8), (LOOK, 0), (STOP, 0))
     yield "captured-fork", session(*whole[:4], (FORK, 0), (TICK, 0), (FORK, 1), (NAMES, 0), *whole)
     ticks_taken = (TAKE_SIGNAL, PROF | TOLD)
     yield "captured-neighbour", session(*whole[:3], faults_taken, (TICK, 0), ticks_taken, *whole[3:])

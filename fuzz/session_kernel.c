@@ -65,7 +65,8 @@ static int refuse(int error) {
 
 /* The first id is 0, as the kernel's is. */
 static int make_timer(clockid_t clock, const struct sigevent *event, int *id) {
-    const struct fake_thread *thread = thread_of_clock(clock);
+    bool asking = clock == CLOCK_MONOTONIC;
+    const struct fake_thread *thread = asking ? thread_of(event->_sigev_un._tid) : thread_of_clock(clock);
     FUZZ_LAW(event->sigev_notify == SIGEV_THREAD_ID && event->sigev_signo == SIGPROF);
     if (thread == NULL)
         return refuse(EINVAL);
@@ -90,6 +91,11 @@ static int run_timer(long id, const struct itimerspec *times) {
     FUZZ_LAW(timer != NULL);
     uint64_t first = (uint64_t)times->it_value.tv_sec * 1000000000 + (uint64_t)times->it_value.tv_nsec;
     timer->interval = (uint64_t)times->it_interval.tv_sec * 1000000000 + (uint64_t)times->it_interval.tv_nsec;
+    if (timer->interval == 0) {
+        FUZZ_LAW(first == 1 && !timer->running);
+        timer->asks = true;
+        return 0;
+    }
     FUZZ_LAW(first > 0 && first <= timer->interval);
     timer->running = true;
     return 0;
@@ -109,6 +115,17 @@ const struct fake_timer *fake_timer_of(pid_t tid) {
     return NULL;
 }
 
+bool fake_asked(pid_t tid, uint64_t *value) {
+    for (int i = 0; i < FAKE_TIMERS; i++) {
+        if (!fake_timers[i].asks || fake_timers[i].tid != tid)
+            continue;
+        fake_timers[i].asks = false;
+        *value = fake_timers[i].value;
+        return true;
+    }
+    return false;
+}
+
 bool fake_timer_has(uint64_t value) {
     for (int i = 0; i < FAKE_TIMERS; i++)
         if (fake_timers[i].running && fake_timers[i].value == value)
@@ -126,7 +143,7 @@ void fake_kernel_die(struct fake_thread *thread) {
 void fake_timers_silence(void) {
     for (int i = 0; i < FAKE_TIMERS; i++) {
         fake_timers[i].tid = 0;
-        fake_timers[i].running = false;
+        fake_timers[i].running = fake_timers[i].asks = false;
     }
 }
 

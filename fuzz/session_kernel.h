@@ -11,6 +11,7 @@ struct fake_timer {
     pid_t tid;
     uint64_t value, interval; /* nanoseconds */
     bool made, running;
+    bool asks; /* was set to signal at once, and has not yet */
 };
 
 #define FAKE_TIMERS 128
@@ -47,6 +48,9 @@ void fake_pass(uint64_t nanoseconds);
 /* The running timer of a thread, or NULL. */
 const struct fake_timer *fake_timer_of(pid_t tid);
 unsigned fake_timers_made(void);
+
+/* The signal that asks a thread, if one is on its way, which is then not any more. */
+bool fake_asked(pid_t tid, uint64_t *value);
 
 /* Whether a running timer has that value. */
 bool fake_timer_has(uint64_t value);

@@ -9,7 +9,7 @@
 
 enum { BASE, TOLD, NUMBER_ALONE, IGNORING, ALSO_TOLD, OWNERS, NOBODY = -1 };
 enum way { NOTHING, CALL_IT, PUT_BACK, WAYS };
-enum { FAULTS = 2, SIGNALS }; /* of the first two signals a session makes faults */
+#define SIGNALS 3
 
 #define RUNS_MOST 32 /* more is a circle */
 
@@ -294,8 +294,8 @@ void owners_send(uint8_t argument) {
     note_sent(watched, front, ours, &expected);
 }
 
-void owners_seen(bool ticks) {
-    for (int i = 0; i < (ticks ? SIGNALS : FAULTS); i++)
+void owners_seen(void) {
+    for (int i = 0; i < SIGNALS; i++)
         see(&signals[i]);
 }
 

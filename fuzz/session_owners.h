@@ -29,8 +29,8 @@ void owners_take(uint8_t argument);
 void owners_give_back(uint8_t argument);
 void owners_send(uint8_t argument);
 
-/* A start or look that nothing hindered has taken the fault signals, with `ticks` SIGPROF too. */
-void owners_seen(bool ticks);
+/* A start or look that nothing hindered has taken all three signals. */
+void owners_seen(void);
 
 /* A start, a look or a stop has failed or was hindered: which signals it has taken is not known. */
 void owners_perhaps_seen(void);

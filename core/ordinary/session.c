@@ -59,6 +59,7 @@ static struct {
 
     /* Written under `lock` while the session's thread does not run; read by it. */
     struct spprof_config config;
+    bool monitored; /* this thread says when ticks are due: by the clock, or by CPU time in steps finer than the kernel's */
     struct spprof_frame *frames; /* a sample being handed over */
     struct record *record;
     struct observer observer; /* for wall mode */
@@ -90,8 +91,7 @@ static struct {
 
 static bool by_the_clock(void) { return session.config.mode == SPPROF_WALL; }
 
-/* Whether the session's thread says when ticks are due: by the clock, or by CPU time in steps finer than the kernel's. */
-static bool is_monitored(void) { return by_the_clock() || session.config.interval < clock_kernel_tick(); }
+static bool is_monitored(void) { return session.monitored; }
 
 /* --- errors --------------------------------------------------------------------------------------- */
 
@@ -708,6 +708,7 @@ static int begin_sampling(uintptr_t interpreter) {
 
 static void keep_config(const struct spprof_config *config) {
     session.config = *config;
+    session.monitored = by_the_clock() || config->interval < clock_kernel_tick();
     sampler.code_type = (uintptr_t)config->code_type;
     sampler.max_depth = config->max_depth;
     sampler.long_look = long_look_of(config->interval);

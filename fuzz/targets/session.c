@@ -40,6 +40,7 @@ const size_t fuzz_largest = 512;
 #define LONG_LOOK ((int64_t)INTERVAL / 4) /* for which three times as much CPU time without a look is owed, */
 #define OWED_MOST INT64_C(20000000)       /* and how much may be */
 #define HELD 4
+#define ASKED_MOST INT64_C(20000000) /* CPU time after which a signal that asks counts as not deliverable */
 #define SCAN_LEAST UINT64_C(1000000) /* nanoseconds between two readings of the list of threads */
 
 enum operation {
@@ -139,6 +140,10 @@ static struct tenancy {
     pid_t tid;
     uint32_t words;     /* of its ring */
     int64_t rest_until; /* by its thread's CPU clock */
+    uint32_t due;       /* ticks that nobody has taken, */
+    bool asked;         /* a signal on its way that asks it to, */
+    int64_t asked_at;   /* and its CPU time when that was sent */
+    bool is_new;        /* it was found after the start, and not looked at yet */
     struct shown queue[QUEUE];
     uint32_t first, count;
 } tenancies[WARM_TENANCIES + THREADS];
@@ -175,6 +180,19 @@ static void admit(int thread) {
     tenancy->tid = tid_of(thread);
     tenancy->words = tenancy->first = tenancy->count = 0;
     tenancy->rest_until = 0;
+    tenancy->due = 0;
+    tenancy->asked = false;
+    tenancy->is_new = model.last_look != 0;
+}
+
+/* What it was asked for comes to that. */
+static void leave_due(int thread, enum spprof_reason reason) {
+    struct tenancy *tenancy = threads[thread].tenancy < 0 ? NULL : &tenancies[threads[thread].tenancy];
+    if (tenancy == NULL || tenancy->due == 0)
+        return;
+    model.by_reason[reason] += tenancy->due;
+    tenancy->due = 0;
+    fuzz_reach(reason);
 }
 
 static bool is_bound(int thread) { return threads[thread].listed && threads[thread].kind != UNBOUND; }
@@ -187,7 +205,7 @@ static uint64_t missed(int thread) {
 }
 
 static void meet(int thread) {
-    if (!is_bound(thread) || threads[thread].tenancy >= 0 || (!model.wall && !fake_threads[thread].alive))
+    if (!is_bound(thread) || threads[thread].tenancy >= 0 || !fake_threads[thread].alive)
         return;
     admit(thread);
     uint64_t ticks = model.wall ? 0 : missed(thread);
@@ -203,8 +221,10 @@ static void meet_all(void) {
             if (at == (uintptr_t)&threads[i].state)
                 meet(i);
     for (int i = 0; i < THREADS; i++)
-        if (!is_bound(i))
+        if (!is_bound(i)) {
+            leave_due(i, SPPROF_DETACHED);
             threads[i].tenancy = -1;
+        }
     model.last_look = fake_now();
 }
 
@@ -221,7 +241,7 @@ static enum spprof_reason outcome_of(int thread) {
     return outcomes[kind];
 }
 
-static void count_look(int thread, uint32_t weight, bool unguarded) {
+static void count_look(int thread, uint32_t weight, bool unguarded, uint32_t flags) {
     enum spprof_reason outcome = outcome_of(thread);
     enum kind kind = threads[thread].kind;
     model.by_reason[outcome] += weight;
@@ -234,7 +254,7 @@ static void count_look(int thread, uint32_t weight, bool unguarded) {
     model.samples++;
     tenancy->words += RECORD_HEAD_WORDS + 2 * depth_of(kind);
     tenancy->queue[(tenancy->first + tenancy->count++) % QUEUE] =
-        (struct shown){weight, kind == DETACHED ? SPPROF_SAMPLE_DETACHED : 0, depth_of(kind), model.deaths};
+        (struct shown){weight, flags | (kind == DETACHED ? SPPROF_SAMPLE_DETACHED : 0), depth_of(kind), model.deaths};
 }
 
 /* A tick at which the thread's CPU clock stood at `began` (negative: it has none any more), and whose look, if there is
@@ -247,7 +267,7 @@ static void count_tick(int thread, uint32_t weight, bool unguarded, int64_t bega
         fuzz_reach(SPPROF_THROTTLED);
         return;
     }
-    count_look(thread, weight, unguarded);
+    count_look(thread, weight, unguarded, 0);
     if (took >= LONG_LOOK)
         tenancy->rest_until = (began > tenancy->rest_until ? began : tenancy->rest_until) + 4 * took;
 }
@@ -339,9 +359,11 @@ static void check_stats(void) {
 static void check_timers(void) {
     unsigned expected = 0;
     for (int i = 0; i < THREADS; i++) {
-        if (threads[i].tenancy < 0 || model.wall)
+        if (threads[i].tenancy < 0)
             continue;
         expected++; /* that of a dead one too, until it is out of the list */
+        if (model.wall)
+            continue;
         const struct fake_timer *timer = fake_timer_of(tid_of(i));
         FUZZ_LAW(!fake_threads[i].alive || (timer != NULL && timer->interval == INTERVAL));
     }
@@ -463,7 +485,7 @@ static struct spprof_config make_config(uint8_t argument) {
 
 static void note_owners(bool sound) {
     if (sound)
-        owners_seen(!model.wall);
+        owners_seen();
     else
         owners_perhaps_seen();
 }
@@ -509,6 +531,8 @@ static void model_last_look(void) {
 static void stop(void) {
     if (model.active && model.wall && model.certain)
         model_last_look();
+    for (int i = 0; i < THREADS && model.active && model.certain; i++)
+        leave_due(i, SPPROF_BUSY);
     enter_core();
     int error = spprof_stop();
     bool sound = leave_core();
@@ -572,8 +596,38 @@ static uint64_t ticks_now(void) {
     return stats.ticks;
 }
 
+/* In wall mode: the thread runs in the midst of the next look at it, or takes the signal that asks it. */
+static void run_or_answer(int thread, uint8_t argument) {
+    uint64_t value;
+    if (!fake_threads[thread].alive)
+        return;
+    if (argument & 0x40) {
+        fake_threads[thread].busy = (argument & 0x80 ? ASKED_MOST : 1000);
+        return;
+    }
+    if (!signals_in_front(SIGPROF) || !fake_asked(tid_of(thread), &value))
+        return;
+    struct tenancy *tenancy = tenancy_of(thread);
+    int64_t began = fake_threads[thread].used;
+    bool blocked = argument & 0x20;
+    bool unguarded = blocked || !faults_are_ours();
+    fake_threads[thread].busy = 0;
+    uint32_t due = model.certain && tenancy != NULL ? tenancy->due : 0;
+    if (due > 0)
+        count_tick(thread, due, unguarded, began, 0);
+    if (tenancy != NULL) {
+        tenancy->due = 0;
+        tenancy->asked = false;
+    }
+    deliver(thread, value, 0, blocked);
+}
+
 static void tick(uint8_t argument) {
     int thread = argument % THREADS;
+    if (model.wall && model.active) {
+        run_or_answer(thread, argument);
+        return;
+    }
     const struct fake_timer *timer = fake_timer_of(tid_of(thread));
     if (timer == NULL || !fake_threads[thread].alive || !signals_in_front(SIGPROF))
         return;
@@ -620,11 +674,35 @@ static void late(void) {
     }
 }
 
-/* The observer has taken the fault signals back before it looks. */
+/* A thread that has used of the processor since the look began runs, and is asked to look itself, once; one that stands is
+ * looked at. */
+static void model_look_at(int thread) {
+    struct tenancy *tenancy = tenancy_of(thread);
+    const struct fake_thread *kernels = &fake_threads[thread];
+    tenancy->due += tenancy->is_new ? 1 : model.weight;
+    tenancy->is_new = false;
+    bool runs = kernels->busy > 0, waits = tenancy->asked && kernels->used - tenancy->asked_at < ASKED_MOST;
+    if (runs && (waits || !tenancy->asked)) {
+        tenancy->asked_at = tenancy->asked ? tenancy->asked_at : kernels->used;
+        tenancy->asked = true;
+        return;
+    }
+    count_look(thread, tenancy->due, false, runs ? SPPROF_SAMPLE_UNASKED : 0);
+    tenancy->due = 0;
+}
+
+/* The monitor has taken the fault signals back before it looks. */
 static void model_observe(void) {
-    for (int i = 0; i < THREADS; i++)
-        if (threads[i].tenancy >= 0)
-            count_look(i, model.weight, false);
+    for (int i = 0; i < THREADS; i++) {
+        if (threads[i].tenancy < 0)
+            continue;
+        if (fake_threads[i].alive) {
+            model_look_at(i);
+        } else {
+            leave_due(i, SPPROF_DETACHED);
+            threads[i].tenancy = -1;
+        }
+    }
 }
 
 /* When the observer is due next, and what its look then stands for. */

@@ -157,6 +157,10 @@ SHIM(unsigned long, getauxval, unsigned long type) { return fault_due(CALL_getau
 SHIM(void *, dlsym, void *library, const char *name) { return fault_due(CALL_dlsym) ? NULL : dlsym(library, name); }
 
 /* CLOCK_MONOTONIC is there in every Linux; the clock of a thread is there while the thread is. */
+SHIM(int, clock_getres, clockid_t clock, struct timespec *time) {
+    return fault_due(CALL_clock_getres) ? -1 : clock_getres(clock, time);
+}
+
 SHIM(int, clock_gettime, clockid_t clock, struct timespec *time) {
     if (clock != CLOCK_MONOTONIC && fault_due(CALL_clock_gettime))
         return -1;
