@@ -160,7 +160,8 @@ uint32_t tick_cookie_of(uint32_t random) {
 }
 
 static bool is_ours(const siginfo_t *info, uint64_t value) {
-    return info->si_code == SI_TIMER && value >> (SLOT_BITS + ASKS_BITS + LEASE_BITS) == atomic_read(cookie, &tick_cookie);
+    return info->si_code == SI_TIMER &&
+           value >> (SLOT_BITS + ASKS_BITS + LEASE_BITS) == atomic_read(cookie, &tick_cookie);
 }
 
 bool handler_on_profile_signal(int signal, siginfo_t *info, void *ucontext) {

@@ -93,6 +93,28 @@ def test_many_threads_are_noted(world):
         wait_until(lambda: all(slot.lease for slot in world.slots()[1:2]))
 
 
+def state_known(world):
+    """That of the first thread."""
+    return next(slot.thread_state for slot in world.slots() if slot.tid == world.thread.tid)
+
+
+def test_state_that_passes_does_not_take_the_place_of_one_that_stays(world):
+    """CPython makes one in the main interpreter for a moment while a thread imports in another."""
+    world.begin()
+    own = world.thread.image.subject.state
+    passing = world.birth()
+    passing.put_field("thread.native_thread_id", world.thread.tid)
+    passing.put_field("thread.thread_id", world.thread.identity)
+    later = world.birth()
+    wait_until(lambda: later.tid in [tid for tid, _, _ in world.found()])
+    assert state_known(world) == own
+    world.unlink(world.thread)
+    wait_until(lambda: state_known(world) == passing.image.subject.state)
+    for thread in (passing, later):
+        world.unlink(thread)
+        thread.worker.end()
+
+
 def test_forked_child_has_found_none(world):
     world.begin()
 

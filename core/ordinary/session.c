@@ -59,7 +59,8 @@ static struct {
 
     /* Written under `lock` while the session's thread does not run; read by it. */
     struct spprof_config config;
-    bool monitored; /* this thread says when ticks are due: by the clock, or by CPU time in steps finer than the kernel's */
+    bool
+        monitored; /* this thread says when ticks are due: by the clock, or by CPU time in steps finer than the kernel's */
     struct spprof_frame *frames; /* a sample being handed over */
     struct record *record;
     struct observer observer; /* for wall mode */

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <sys/auxv.h>
 #include <sys/ioctl.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 uintptr_t stack_initial_high(void) { return getauxval(AT_EXECFN) & ~(uintptr_t)7; }
@@ -65,8 +66,11 @@ static bool find_mapping(uintptr_t address, struct mapping *mapping) {
 static struct {
     uintptr_t here, descriptor; /* where it stood when it was noted, and its pthread_t; 0: nothing new was noted */
     bool elsewhere;
-    uintptr_t low; /* how far down the initial stack may grow; 0: not known */
+    uintptr_t low; /* how far down the initial stack may grow */
 } first_thread;
+
+#define USUAL_STACK (UINT64_C(8) << 20) /* bytes */
+#define MOST_STACK (UINT64_C(1) << 30)
 
 void stack_note_caller(void) {
     if (gettid() != getpid())
@@ -77,14 +81,23 @@ void stack_note_caller(void) {
 
 /* Libc keeps a thread's descriptor at the end of the stack that it made for it; that of the initial thread lies in memory
  * of its own, and nothing is promised of where. */
+/* Where the kernel's mappings cannot be read (no /proc, no descriptor left): as far down as the limit lets the stack grow,
+ * which nothing else may be mapped into, or as far as is usual where there is none. */
+static uintptr_t low_by_limit(void) {
+    struct rlimit limit;
+    uintptr_t size = USUAL_STACK;
+    if (getrlimit(RLIMIT_STACK, &limit) == 0 && limit.rlim_cur <= MOST_STACK)
+        size = limit.rlim_cur;
+    return stack_initial_high() - size;
+}
+
 void stack_learn_first(void) {
     struct mapping mapping;
     uintptr_t here = first_thread.here, descriptor = first_thread.descriptor;
     if (descriptor != 0 && find_mapping(descriptor - 1, &mapping))
         first_thread.elsewhere = mapping.low <= here && here < descriptor;
     first_thread.descriptor = 0;
-    if (find_mapping(stack_initial_high() - 1, &mapping))
-        first_thread.low = mapping.below;
+    first_thread.low = find_mapping(stack_initial_high() - 1, &mapping) ? mapping.below : low_by_limit();
 }
 
 /* --- libc's own note ------------------------------------------------------------------------------------ */
@@ -138,7 +151,7 @@ void stack_find(const struct reader *reader, int32_t tid, uintptr_t thread_id, u
     *low = *high = 0;
     if (initial) {
         *low = first_thread.low;
-        *high = first_thread.low != 0 ? stack_initial_high() : 0;
+        *high = stack_initial_high();
     } else if (read_note(reader, thread_id, low)) {
         *high = thread_id;
     } else if (query_mapping(thread_id - 1, &mapping) || find_mapping(thread_id - 1, &mapping)) {

@@ -25,10 +25,12 @@ struct tenant {
     struct slot *slot;
     void *memory; /* ring words and scratch, or NULL */
     int timer;
-    bool live;      /* belongs to a thread */
-    bool seen;      /* in the present reading of the list */
-    bool abandoned; /* a handler did not come out: the slot is not let, and is replaced when the session is over */
-    bool lent;      /* the memory stays with such a handler; here it is only read */
+    bool live;        /* belongs to a thread */
+    bool seen;        /* in the present reading of the list */
+    bool keeps;       /* the state that it is known by was, too */
+    uintptr_t newest; /* its first state there */
+    bool abandoned;   /* a handler did not come out: the slot is not let, and is replaced when the session is over */
+    bool lent;        /* the memory stays with such a handler; here it is only read */
 };
 
 struct thread_name {
@@ -300,7 +302,7 @@ static int admit(const struct reader *reader, uintptr_t state, int32_t tid, uint
         return error;
     }
     remember_name(thread, tid);
-    tenant->live = tenant->seen = true;
+    tenant->live = tenant->seen = tenant->keeps = true;
     *tid_entry(tid) = (uint16_t)(tenant - registry.tenants + 1);
     atomic_write(counter_outcome, &registry.discovered, thread + 1);
     return 0;
@@ -315,7 +317,7 @@ static bool index_tenants(void) {
         return false;
     memset(registry.by_tid, 0, BY_TID_SIZE * sizeof *registry.by_tid);
     for (uint32_t i = 0; i < registry.tenants_made; i++) {
-        registry.tenants[i].seen = false;
+        registry.tenants[i].seen = registry.tenants[i].keeps = false;
         if (registry.tenants[i].live)
             *tid_entry(registry.tenants[i].slot->tid) = (uint16_t)(i + 1);
     }
@@ -344,7 +346,8 @@ static void count_refused(int32_t tid, uintptr_t thread_id) {
 }
 
 /* A thread state of the list: known, or admitted now. The list has the newest first, so where a
- * thread has several the newest counts. A known thread id with another pthread_t is a new thread
+ * thread has several the newest counts, but not before the one that it is known by is gone: CPython
+ * makes passing ones. A known thread id with another pthread_t is a new thread
  * that the kernel gave the number of a dead one. */
 static int meet(const struct reader *reader, uintptr_t state, const struct state_fields *fields, uint64_t scan_began) {
     const struct layout *layout = &sampler.layout;
@@ -358,15 +361,23 @@ static int meet(const struct reader *reader, uintptr_t state, const struct state
     if (tenant == NULL || !tenant->live)
         return admit(reader, state, (int32_t)fields->tid, fields->thread_id, scan_began);
     if (!tenant->seen)
-        atomic_write(state_update, &tenant->slot->thread_state, state);
+        tenant->newest = state;
     tenant->seen = true;
+    tenant->keeps = tenant->keeps || state == atomic_read(state_update, &tenant->slot->thread_state);
     return 0;
 }
 
-static void retire_unseen(void) {
-    for (uint32_t i = 0; i < registry.tenants_made; i++)
-        if (registry.tenants[i].live && !registry.tenants[i].seen)
-            retire(&registry.tenants[i]);
+/* After a sound reading: who is not in the list has gone, and so has a state that is not. */
+static void let_go(void) {
+    for (uint32_t i = 0; i < registry.tenants_made; i++) {
+        struct tenant *tenant = &registry.tenants[i];
+        if (!tenant->live)
+            continue;
+        if (!tenant->seen)
+            retire(tenant);
+        else if (!tenant->keeps)
+            atomic_write(state_update, &tenant->slot->thread_state, tenant->newest);
+    }
 }
 
 int threads_admit(uintptr_t state, struct reader reader) {
@@ -406,7 +417,7 @@ bool threads_scan(struct reader reader) {
     bool sound = read_list(&reader, began);
     load_looking = false;
     if (sound) {
-        retire_unseen();
+        let_go();
         registry.last_scan = began;
     }
     refused_reading_over(sound);

@@ -206,7 +206,9 @@ static void ask_oracle(const struct verdict *verdict, struct oracle_answer *answ
         .entry_instruction = image.entry_known ? ENTRY_INSTRUCTION : 0,
         .max_depth = image.max_depth,
         .looks_room = image.looks_room,
-        .again = image.look == LOOK_ONCE ? 0 : image.look == LOOK_TWICE ? 1 : 2,
+        .again = image.look == LOOK_ONCE    ? 0
+                 : image.look == LOOK_TWICE ? 1
+                                            : 2,
         .attempts = image.look == LOOK_OBSERVE ? 64 : 1,
         .read = read_history,
         .died = image.look == LOOK_OBSERVE ? died_in_history : NULL,

@@ -21,6 +21,9 @@ atomic_uint in_the_programs, names_in_the_programs, in_another;
 /* No thread gets a table of its own. */
 bool forbidden;
 
+/* There is no /proc. */
+bool no_proc;
+
 static void note(const char *path) {
     int error = errno;
     bool ours = fcntl(sentinel, F_GETFD) >= 0;
@@ -32,6 +35,10 @@ static void note(const char *path) {
 
 __attribute__((visibility("hidden"))) int open(const char *path, int flags, ...) {
     note(path);
+    if (no_proc) {
+        errno = ENOENT;
+        return -1;
+    }
     return (int)syscall(SYS_openat, AT_FDCWD, path, flags, 0);
 }
 
@@ -39,7 +46,8 @@ __attribute__((visibility("hidden"))) FILE *fopen(const char *path, const char *
     FILE *(*real)(const char *, const char *);
     *(void **)&real = dlsym(RTLD_DEFAULT, "fopen");
     note(path);
-    return real(path, mode);
+    errno = ENOENT;
+    return no_proc ? NULL : real(path, mode);
 }
 
 __attribute__((visibility("hidden"))) long syscall(long number, ...) {
