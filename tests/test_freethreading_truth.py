@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import threading
+import weakref
 
 import pytest
 import support
@@ -240,10 +241,21 @@ def hooks_stacks():
     ]
 
 
+def guests():
+    """A hook, and what a set of weak references does of a death: on any thread of the process."""
+    library = open(weakref.WeakSet.__init__.__code__.co_filename).read()
+    removal = ("WeakSet.__init__.<locals>._remove", line_in(library, "self = selfref()"))
+    return ("monitor_hook", line_in(text_of("hooks"), "def monitor_hook")), removal
+
+
 def mixture_stacks():
-    hook = ("monitor_hook", line_in(text_of("hooks"), "def monitor_hook"))
+    hook, removal = guests()
     return [
         ("turns-0", [*families_stacks(20)[0][1], hook]),
+        ("turns-0", [*families_stacks(20)[0][1], removal]),
+        ("turns-0", [*families_stacks(20)[0][1], hook, removal]),
+        ("turns-0", [*families_stacks(20)[0][1], removal, hook]),
+        ("turns-0", [*families_stacks(20)[0][1], hook, removal, hook]),
         chunks_stacks()[0],
         *generators_stacks(),
         ("callbacks-0", callbacks_stacks()[0][1]),
@@ -303,10 +315,18 @@ def test_damaged_stacks_are_refused(name):
     assert stacks
     for role, stack in stacks:
         # A hook may be called for whatever is below it: the damage is done there.
-        hook = stack[-1:] if stack[-1][0].endswith("_hook") else []
-        for what, bad in damaged(stack[: len(stack) - len(hook)]):
+        hooks = [frame for frame in stack if frame[0].endswith(("_hook", "_remove"))]
+        for what, bad in damaged(stack[: len(stack) - len(hooks)]):
             if (role, tuple(bad)) not in allowed:
-                assert not workload.possible(role, [*bad, *hook]), (what, role, bad)
+                assert not workload.possible(role, [*bad, *hooks]), (what, role, bad)
+
+
+def test_guest_does_not_stand_on_its_own_like():
+    workload = workloads.make("mixture")
+    stack = families_stacks(20)[0][1]
+    for guest in guests():
+        assert workload.possible("turns-0", [*stack, guest])
+        assert not workload.possible("turns-0", [*stack, guest, guest])
 
 
 @every_workload

@@ -34,6 +34,7 @@ class Mixture(Workload):
         ]
         self.hooks = self.parts[-1]
         self.births = self.parts[-2]
+        self.guests = (self.hooks, self.births)
         self.files = set().union(*(part.files for part in self.parts))
         self.part_of = {role: part for part in self.parts for role, _ in part.threads}
         self.threads = [thread for part in self.parts for thread in part.threads]
@@ -44,8 +45,15 @@ class Mixture(Workload):
                 part.dress(stage)
 
     def below_guests(self, stack):
-        below = self.hooks.below_guests(stack)
-        return below if below is None else self.births.below_guests(below)
+        """Guests may stand on each other: a removal on a hook, which merges the counts of a dead thread's references, and a
+        hook on a removal. Neither stands on its own like."""
+        last = None
+        while stack:
+            guest = next((part for part in self.guests if part is not last and part.below_guests(stack) != stack), None)
+            if guest is None:
+                break
+            stack, last = guest.below_guests(stack), guest
+        return stack
 
     def possible_alone(self, role, stack):
         return self.part_of.get(role, self.births).possible_alone(role, stack)
