@@ -1,8 +1,8 @@
 """Ground truth: looks at programs whose possible stacks are known, and counts the impossible ones it is shown.
 
 Every workload runs under 3.13t and 3.14t and is looked at in cpu mode (the handler, driven by a storm of ticks) and in
-wall mode (an observer thread), each in a process of its own. Beside them run walkers that are known to lie: they must be
-caught, or the workloads are too weak and the run fails.
+wall mode (the session, as fast as it goes), each in a process of its own, as many at once as there are processors for.
+Beside them run walkers that are known to lie: they must be caught, or the workloads are too weak and the run fails.
 
 Environment:
   TRUTH_SECONDS=n   all cells together (default 240; with --short 25)
@@ -17,7 +17,9 @@ import shlex
 import subprocess
 import sys
 import tempfile
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -28,7 +30,7 @@ for folder in (HERE, ROOT):
 
 from workloads import WORKLOADS  # noqa: E402 - a sibling, wherever this is run from
 
-from stress.children import begun, catch_signals, describe, existing_python  # noqa: E402
+from stress.children import Children, catch_signals, describe, end_group, existing_python  # noqa: E402
 from stress.results import bound, write_whole  # noqa: E402
 
 INTERPRETERS = ("3.13t", "3.14t")
@@ -40,6 +42,8 @@ SHORT = ("families_20", "generators", "births", "mixture")
 COST_DEPTH = 20
 # What the start of a cell, its judgement and its end take besides the looking, seconds.
 OVERHEAD = 0.9
+# A cell's own two or three busy threads, and who looks at them.
+PROCESSORS_A_CELL = 3
 # What may be held more at a cell's end than at its first third's, bytes: of the C library's heap, where the core's own
 # memory is, and of the process, where a workload that compiles may grow for minutes by itself.
 HEAP_MOST = 1 << 20
@@ -147,16 +151,21 @@ def environment_of(cell):
     return environment
 
 
-def run_cell(cell, python, seconds, patience):
+def processors():
+    return len(os.sched_getaffinity(0))
+
+
+def run_cell(cell, python, seconds, patience, children):
     with tempfile.TemporaryDirectory(prefix="truth-") as folder:
         result, errors = Path(folder) / "result.json", Path(folder) / "errors"
         with open(errors, "w") as log:
             command = cell.command(python, seconds, result)
-            with begun(command, env=environment_of(cell), stdin=subprocess.DEVNULL, stderr=log) as child:
+            with children.start(command, env=environment_of(cell), stdin=subprocess.DEVNULL, stderr=log) as child:
                 try:
                     cell.problem = describe(child.wait(seconds + patience))
                 except subprocess.TimeoutExpired:
                     cell.problem = "hung"
+                    end_group(child)
         if result.exists():
             cell.found = json.loads(result.read_text())
         elif cell.problem is None:
@@ -313,19 +322,44 @@ def summary(cells, seconds, interrupted):
 # --- the run -----------------------------------------------------------------------------------------------------
 
 
+class Lanes:
+    """Takes the cells in turn, as many at once as there are processors for; what is left of the time is shared among those
+    that are left."""
+
+    def __init__(self, cells, total):
+        self.waiting, self.lock = list(cells), threading.Lock()
+        self.end = time.monotonic() + total
+        self.count = min(len(cells), max(1, processors() // PROCESSORS_A_CELL))
+
+    def take(self):
+        """(cell, its seconds), or None where there are no more."""
+        with self.lock:
+            if not self.waiting:
+                return None
+            spare = (self.end - time.monotonic()) * self.count - OVERHEAD * len(self.waiting)
+            seconds = spare * self.waiting[0].weight / max(1, sum(cell.weight for cell in self.waiting))
+            return self.waiting.pop(0), max(0.5, min(seconds, self.end - time.monotonic() - OVERHEAD))
+
+    def run(self, pythons, patience, children):
+        while (taken := self.take()) is not None:
+            cell, seconds = taken
+            run_cell(cell, pythons[cell.interpreter], seconds, patience, children)
+            print("\n".join([row(cell), *details(cell)]), flush=True)
+
+
 def run_all(cells, pythons, total, patience):
-    """Runs each in turn, what is left of the time shared among those that are left. False: it was interrupted."""
-    end = time.monotonic() + total
+    """False: it was interrupted."""
+    lanes, children = Lanes(cells, total), Children()
+    print(f"{lanes.count} cells at once, on {processors()} processors")
     print(HEAD, flush=True)
-    for number, cell in enumerate(cells):
-        left = cells[number:]
-        spare = end - time.monotonic() - OVERHEAD * len(left)
-        seconds = max(0.5, spare * cell.weight / max(1, sum(each.weight for each in left)))
+    with ThreadPoolExecutor(lanes.count) as pool:
+        jobs = [pool.submit(lanes.run, pythons, patience, children) for _ in range(lanes.count)]
         try:
-            run_cell(cell, pythons[cell.interpreter], seconds, patience)
+            for job in jobs:
+                job.result()
         except KeyboardInterrupt:
+            children.stop()
             return False
-        print("\n".join([row(cell), *details(cell)]), flush=True)
     return True
 
 
