@@ -101,8 +101,7 @@ static enum spprof_reason confirm_from_copies(struct walk *walk) {
 #define SPINS_MOST 4096
 
 static void wait_at_random(struct observer *observer) {
-    observer->dice = observer->dice * 1664525u + 1013904223u;
-    for (volatile uint32_t spins = (observer->dice >> 16) % SPINS_MOST; spins > 0; spins--)
+    for (volatile uint32_t spins = observer_throw(observer) % SPINS_MOST; spins > 0; spins--)
         ;
 }
 

@@ -28,6 +28,12 @@ struct observer {
     uint64_t met[SPPROF_REASONS]; /* counted up: what each attempt came to, so that what a retry mended shows as well */
 };
 
+/* Throws the dice: a number from 0 to 2^24 - 1 that no thread can be in step with. */
+static inline uint32_t observer_throw(struct observer *observer) {
+    observer->dice = observer->dice * 1664525u + 1013904223u;
+    return observer->dice >> 8;
+}
+
 /* Every frame that is shown may have one of the interpreter's own between it and the next; the last look is the end. */
 #define OBSERVE_LOOKS(max_depth) (2 * (max_depth) + 3)
 

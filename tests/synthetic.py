@@ -191,8 +191,10 @@ class Watch(ctypes.Structure):
     C_NAME = "struct watch"
     _fields_ = [
         ("timer", c_int),
+        ("cpu_timer", c_int),
         ("is_new", c_bool),
         ("asked_at", c_int64),
+        ("waits_at", c_int64),
         ("next", c_int64),
         ("used", c_int64),
     ]
@@ -210,7 +212,7 @@ class Slot(ctypes.Structure):
         ("thread_state", c_size_t),
         ("lease", c_uint32),
         ("watch", Watch),
-        ("_1", c_uint64 * 4),
+        ("_1", c_uint64 * 2),
         ("inside", c_uint32),
         ("due", c_uint32),
         ("rest_until", c_int64),

@@ -38,3 +38,21 @@ def test_builds_with_a_gil_are_captured_too(interpreter):
         stats = outcome.json["stats"]
         assert law_holds(stats) and stats["captured"] >= 0.99 * stats["ticks"], (name, stats)
         assert not outcome.json["odd_frames"]
+
+
+def check_bursts(outcome):
+    """What is shown for a function is the part of the CPU time that it used, by the thread's own clock."""
+    found = outcome.json
+    stats = found["stats"]
+    assert law_holds(stats) and stats["captured"] >= 0.95 * stats["ticks"], stats
+    parts = [found[way]["work"] / sum(found[way].values()) for way in ("shown", "used")]
+    assert abs(parts[0] - parts[1]) < 0.1, found
+
+
+def test_time_is_of_the_work_and_not_of_the_wait_after_it(freethreaded):
+    for interval in ("1", "10"):
+        check_bursts(freethreaded.run("bursts", interval, 300))
+
+
+def test_time_is_of_the_work_on_the_pre_release_too(interpreter):
+    check_bursts(interpreter("3.15t").run("bursts", "1", 300))

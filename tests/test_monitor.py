@@ -9,7 +9,7 @@ import synthetic
 from synthetic import put_byte
 from test_handler_side import COOKIE, LEASE, SI_TIMER, VALUE_ASKS, Rig
 
-TIMER, NO_TIMER = 7, -1
+TIMER, CPU_TIMER, NO_TIMER = 7, 9, -1
 ASKED = 1 << 31
 ASKED_MOST = 20_000_000  # ns of CPU time, after which a signal counts as not deliverable
 UNASKED, DETACHED = 4, 1
@@ -45,7 +45,8 @@ class Watched(Rig):
         self.room = (synthetic.Look * 256)()
         self.observer = synthetic.Observer(looks=ctypes.addressof(self.room), room=256)
         self.monitor = Monitor(observer=ctypes.addressof(self.observer), ticks=1)
-        self.slot.watch.timer = TIMER
+        self.slot.watch.timer, self.slot.watch.cpu_timer = TIMER, CPU_TIMER
+        self.slot.watch.waits_at = -1
         self.slot.stack_low, self.slot.stack_high = self.image.stack.start, self.image.stack.end
         self.library.monitor_slot.restype = ctypes.c_bool
         for name in ("asked", "ask_error"):
@@ -70,8 +71,12 @@ class Watched(Rig):
     def asked(self):
         """How often a timer has been set."""
         count = ctypes.c_uint.in_dll(self.library, "asked").value
-        assert count == 0 or ctypes.c_uint.in_dll(self.library, "asked_timer").value == self.slot.watch.timer
+        assert count == 0 or self.asked_timer == self.slot.watch.timer
         return count
+
+    @property
+    def asked_timer(self):
+        return ctypes.c_uint.in_dll(self.library, "asked_timer").value
 
     def answer(self):
         """The signal arrives."""
@@ -253,6 +258,61 @@ def test_ticks_of_cpu_time(thread):
     thread.stands(AGES + 5 * MS + 3)
     assert [weight for weight, _, _ in thread.records()] == [1, 4]
     assert thread.slot.watch.next == AGES + 6 * MS
+
+
+def test_time_that_was_used_is_not_of_the_wait_that_follows(thread):
+    """What is due stays so until the thread runs, and no look wakes it."""
+    thread.slot.watch.next = AGES
+    thread.image.set_status(bound=True)
+    thread.stands(AGES, interval=MS)
+    assert (thread.records(), thread.outcomes, thread.slot.due) == ([], {}, 1)
+    thread.runs(AGES + MS)
+    assert (thread.slot.due, thread.asked) == (ASKED | 2, 2)
+    thread.image.set_status(bound=True, active=True)
+    thread.answer()
+    assert thread.records() == [(2, 0, thread.frames)]
+
+
+def test_thread_that_waits_is_asked_once_it_runs(thread):
+    """By a timer of its CPU time, which is set again where it has run without being met."""
+    thread.slot.watch.next = AGES
+    thread.image.set_status(bound=True)
+    count = ctypes.c_uint.in_dll(thread.library, "asked")
+    for used, times in (AGES, 1), (AGES, 1), (AGES + 5, 2), (AGES + 5, 2):
+        thread.stands(used, interval=MS)
+        assert (count.value, thread.asked_timer) == (times, CPU_TIMER)
+    thread.answer()
+    assert [weight for weight, _, _ in thread.records()] == [1]
+
+
+def test_thread_that_was_kept_from_its_processor_is_looked_at(thread):
+    """It has not given up its thread state, so it does not wait."""
+    thread.slot.watch.next = AGES
+    thread.stands(AGES, interval=MS)
+    assert thread.records() == [(1, 0, thread.frames)]
+
+
+def test_calling_thread_has_used_its_time_itself(thread):
+    """It calls for a stop, for which it has given up its thread state."""
+    thread.slot.tid = os.getpid()
+    thread.image.put("thread.native_thread_id", thread.image.state, os.getpid())
+    thread.slot.watch.next = AGES
+    thread.image.set_status(bound=True)
+    thread.stands(AGES, interval=MS)
+    assert thread.records() == [(1, DETACHED, thread.frames)]
+
+
+def test_no_thread_can_be_in_step_with_looks_for_what_is_due(thread):
+    thread.slot.watch.next = AGES
+    thread.image.set_status(bound=True)
+    waits = set()
+    for used in range(AGES, AGES + 200):
+        thread.stands(used, interval=MS, wait=MS)
+        waits.add(thread.monitor.wait)
+    assert all(MS / 4 <= wait < MS * 3 / 4 for wait in waits)
+    assert max(waits) - min(waits) > MS / 3
+    thread.stands(used, wait=MS)
+    assert thread.monitor.wait == MS, "a thread that did not run is not looked for"
 
 
 def test_wait_until_the_next_tick_can_be_due(thread):

@@ -13,6 +13,11 @@ void monitor_begin(void) { atomic_write(counter_outcome, &unasked, 0); }
 
 uint64_t monitor_unasked(void) { return atomic_read(counter_snapshot, &unasked); }
 
+static void wait_at_most(struct monitor *monitor, uint64_t wait) {
+    if (wait < monitor->wait)
+        monitor->wait = wait;
+}
+
 /* --- ticks -------------------------------------------------------------------------------------------- */
 
 /* Of a thread's CPU time: how many intervals have ended by now. */
@@ -25,9 +30,9 @@ static uint64_t ended_intervals(struct watch *watch, uint64_t interval, int64_t 
 }
 
 static uint64_t due_by_cpu_time(struct watch *watch, struct monitor *monitor, int64_t used) {
-    uint64_t ended = ended_intervals(watch, monitor->interval, used), left = (uint64_t)(watch->next - used);
-    if (used != watch->used && left < monitor->wait)
-        monitor->wait = left;
+    uint64_t ended = ended_intervals(watch, monitor->interval, used);
+    if (used != watch->used)
+        wait_at_most(monitor, (uint64_t)(watch->next - used));
     watch->used = used;
     return ended;
 }
@@ -116,6 +121,23 @@ static void conclude(struct slot *slot, struct reader reader, uint32_t ticks, co
 
 /* --- asking -------------------------------------------------------------------------------------------- */
 
+/* Whether what the thread does is to wait: it has given up its thread state, and does not run. So does one that calls a long
+ * function of C and is kept from its processor, so what is due stays due. */
+static bool waits(const struct slot *slot, const struct view *view) {
+    return view->walk.flags & SPPROF_SAMPLE_DETACHED && slot->tid != gettid();
+}
+
+/* A thread that waits did not wait when it used the time: what is due on it stays so until it is found running, by a look
+ * that it cannot be in step with, or by the kernel at one of its ticks. A CPU timer wakes nobody. */
+static void leave_due(struct slot *slot, struct monitor *monitor, uint32_t ticks, int64_t used) {
+    due_lay(&slot->due, ticks);
+    if (used == slot->watch.waits_at)
+        return; /* it has not run since */
+    slot->watch.waits_at = used;
+    timers_ask(slot->watch.cpu_timer);
+    wait_at_most(monitor, monitor->interval / 4 + observer_throw(monitor->observer) % (monitor->interval / 2));
+}
+
 /* Whether the thread will look itself: it has been asked, or is now. */
 static bool is_asked(struct slot *slot, uint32_t ticks, bool asked, int64_t used) {
     struct watch *watch = &slot->watch;
@@ -155,10 +177,14 @@ bool monitor_slot(struct slot *slot, struct monitor *monitor) {
     bool stood = view_standing(slot, monitor->reader, used, &view);
     if (!stood && is_asked(slot, ticks, asked, used))
         return true;
+    if (stood && view.entry_instr_ptr != 0)
+        sampler.entry_instr_ptr = view.entry_instr_ptr;
+    if (stood && by_cpu_time && waits(slot, &view)) {
+        leave_due(slot, monitor, ticks, used);
+        return true;
+    }
     if (!stood)
         view_running(slot, monitor, &view);
-    else if (view.entry_instr_ptr != 0)
-        sampler.entry_instr_ptr = view.entry_instr_ptr;
     conclude(slot, monitor->reader, ticks, &view);
     return true;
 }

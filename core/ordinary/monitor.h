@@ -2,7 +2,8 @@
  *
  * A thread that does not run during a look at it, as its CPU clock shows, is looked at from outside: nothing moves its stack.
  * One that runs is asked to look at itself (ask.h). No look is tried again until it succeeds, so which stacks are shown
- * does not depend on how long they stand.
+ * does not depend on how long they stand. Ticks of CPU time are of a thread that runs: where it is found waiting, they stay
+ * due until it runs again.
  *
  * Ordinary code of the session's own thread, with its work lock held; the handler may run at any time.
  */

@@ -313,12 +313,10 @@ static void observe(uint64_t due, uint32_t ticks) {
     drain_all();
 }
 
-/* Ticks of CPU time: a thread that ran is looked at when its next can be due, and others once an interval. */
+/* Ticks of CPU time: a thread that ran is looked at when its next can be due, and others now and then. */
 static uint64_t next_wait(void) {
-    uint64_t interval = session.config.interval, least = interval / 4, idle = interval;
-    if (idle < LOOK_LEAST)
-        idle = LOOK_LEAST;
-    return session.wait == UINT64_MAX ? idle : session.wait < least ? least : session.wait;
+    uint64_t least = session.config.interval / 4, most = look_interval();
+    return session.wait > most || least > most ? most : session.wait < least ? least : session.wait;
 }
 
 /* When the first look after now is due, and the ticks that it stands for. */

@@ -24,7 +24,7 @@
 struct tenant {
     struct slot *slot;
     void *memory; /* ring words and scratch, or NULL */
-    int timer;
+    int timer, cpu_timer;
     bool live;        /* belongs to a thread */
     bool seen;        /* in the present reading of the list */
     bool keeps;       /* the state that it is known by was, too */
@@ -107,7 +107,7 @@ static struct tenant *free_tenant(void) {
     if (slot == NULL)
         return NULL;
     struct tenant *tenant = &registry.tenants[registry.tenants_made];
-    *tenant = (struct tenant){.slot = slot, .timer = NO_TIMER};
+    *tenant = (struct tenant){.slot = slot, .timer = NO_TIMER, .cpu_timer = NO_TIMER};
     atomic_write(slot_publish, &sampler.slots[registry.tenants_made], slot);
     registry.tenants_made++;
     return tenant;
@@ -206,6 +206,11 @@ static int start_timer(struct tenant *tenant, uint64_t scan_began) {
     return timers_run(timer, first, registry.config.interval);
 }
 
+static int timer_or_none(clockid_t clock, pid_t tid, uint64_t value) {
+    int timer = timers_open(clock, tid, value);
+    return timer < 0 ? NO_TIMER : timer;
+}
+
 /* A thread that cannot have a timer cannot be asked, and is looked at from outside. */
 static int start_watch(struct tenant *tenant, uint64_t scan_began) {
     struct slot *slot = tenant->slot;
@@ -217,10 +222,15 @@ static int start_watch(struct tenant *tenant, uint64_t scan_began) {
         counters_missed(&slot->counters, (uint32_t)missed_ticks(used, scan_began, &first));
     uint32_t number = (uint32_t)(tenant - registry.tenants);
     uint64_t value = tick_value(number, atomic_read(enter_lease, &slot->lease)) | VALUE_ASKS;
-    int timer = timers_open(CLOCK_MONOTONIC, slot->tid, value);
-    tenant->timer = timer < 0 ? NO_TIMER : timer;
-    slot->watch = (struct watch){
-        .timer = tenant->timer, .is_new = registry.last_scan != 0, .next = used + (int64_t)first, .used = used};
+    tenant->timer = timer_or_none(CLOCK_MONOTONIC, slot->tid, value);
+    if (registry.config.interval != 0)
+        tenant->cpu_timer = timer_or_none(clock_of_thread(slot->tid), slot->tid, value);
+    slot->watch = (struct watch){.timer = tenant->timer,
+                                 .cpu_timer = tenant->cpu_timer,
+                                 .is_new = registry.last_scan != 0,
+                                 .waits_at = -1,
+                                 .next = used + (int64_t)first,
+                                 .used = used};
     return 0;
 }
 
@@ -245,11 +255,16 @@ static void wait_until_left(struct tenant *tenant) {
     }
 }
 
+static void close_timers(struct tenant *tenant) {
+    timers_close(tenant->timer);
+    timers_close(tenant->cpu_timer);
+    tenant->timer = tenant->cpu_timer = NO_TIMER;
+}
+
 /* Ends the slot's lease: a signal of its timer is not taken for one of its next tenant's any more. Ticks that nobody took
  * come to `left`. */
 static void close_slot(struct tenant *tenant, enum spprof_reason left) {
-    timers_close(tenant->timer);
-    tenant->timer = NO_TIMER;
+    close_timers(tenant);
     atomic_add(slot_retire, &tenant->slot->lease, 1);
     wait_until_left(tenant);
     uint32_t ticks = due_take(&tenant->slot->due);
@@ -447,10 +462,8 @@ bool threads_begin(const struct threads_config *config) {
 /* All timers before any slot: closing one may wait for its thread to run, and all others' ticks
  * would go on meanwhile. */
 void threads_disarm(void) {
-    for (uint32_t i = 0; i < registry.tenants_made; i++) {
-        timers_close(registry.tenants[i].timer);
-        registry.tenants[i].timer = NO_TIMER;
-    }
+    for (uint32_t i = 0; i < registry.tenants_made; i++)
+        close_timers(&registry.tenants[i]);
 }
 
 void threads_end(void) {
@@ -505,7 +518,7 @@ void threads_forget(void) {
         struct tenant *tenant = &registry.tenants[i];
         if (tenant->live) /* the session that let it is not the child's */
             atomic_add(slot_retire, &tenant->slot->lease, 1);
-        tenant->timer = NO_TIMER;
+        tenant->timer = tenant->cpu_timer = NO_TIMER;
         tenant->live = tenant->abandoned = false; /* a handler that does not come out was another thread's */
         atomic_write(fork_reset, &tenant->slot->inside, 0);
         atomic_write(fork_reset, &tenant->slot->due, 0);
