@@ -59,8 +59,7 @@ static struct {
 
     /* Written under `lock` while the session's thread does not run; read by it. */
     struct spprof_config config;
-    bool
-        monitored; /* this thread says when ticks are due: by the clock, or by CPU time in steps finer than the kernel's */
+    bool monitored;              /* `thread` says when ticks are due; else, in CPU mode, a timer of each thread does */
     struct spprof_frame *frames; /* a sample being handed over */
     struct record *record;
     struct observer observer; /* for wall mode */
@@ -707,7 +706,7 @@ static int begin_sampling(uintptr_t interpreter) {
 
 static void keep_config(const struct spprof_config *config) {
     session.config = *config;
-    session.monitored = by_the_clock() || config->interval < clock_kernel_tick();
+    session.monitored = by_the_clock() || clock_is_fine();
     sampler.code_type = (uintptr_t)config->code_type;
     sampler.max_depth = config->max_depth;
     sampler.long_look = long_look_of(config->interval);

@@ -16,6 +16,7 @@ int kernel_join(pthread_t thread);
 int kernel_wait(pthread_cond_t *condition, pthread_mutex_t *mutex, const struct timespec *until);
 void kernel_wake(void);
 int kernel_clock(clockid_t clock, struct timespec *time);
+int kernel_clock_step(clockid_t clock, struct timespec *step);
 int kernel_atfork(void (*prepare)(void), void (*parent)(void), void (*child)(void));
 FILE *kernel_fopen(const char *path, const char *mode);
 long kernel_system_call(long number, const long arguments[6]);

@@ -6,6 +6,8 @@
 
 int kernel_clock(clockid_t clock, struct timespec *time) { return clock_gettime(clock, time); }
 
+int kernel_clock_step(clockid_t clock, struct timespec *time) { return clock_getres(clock, time); }
+
 int kernel_thread(pthread_t *thread, const pthread_attr_t *attributes, void *(*function)(void *), void *argument) {
     return pthread_create(thread, attributes, function, argument);
 }
