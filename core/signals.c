@@ -318,7 +318,8 @@ struct call {
     int signal;
     siginfo_t *info;
     void *ucontext;
-    int place;
+    int thunk;      /* the place whose function it is */
+    int place;      /* and the owner's that is meant */
     bool is_told;   /* `info` and `ucontext` mean something: a handler may pass the signal's number alone */
     bool by_kernel; /* and not by a handler that was called before us */
 };
@@ -467,7 +468,7 @@ static void set_mask(const struct sigaction *owner, const struct call *call) {
 
 /* As the kernel would: an owner that wants only one signal is followed by the default action. */
 static void replace_after_delivery(const struct owner *owner, const struct call *call) {
-    struct sigaction present = action_in_front(call->place), next = action_in_front(owner->afterwards);
+    struct sigaction present = action_in_front(call->thunk), next = action_in_front(owner->afterwards);
     bool met;
     replace_in_front(call->signal, present, next, &met);
 }
@@ -496,7 +497,7 @@ void signals_enter(int signal, siginfo_t *info, void *ucontext, uintptr_t functi
     int saved = errno;
     bool kernels_frame = thunk_called_by_kernel(stack, info, ucontext);
     struct call call = {.signal = signal, .info = info, .ucontext = ucontext};
-    call.place = thunk_place((signal_function *)function); // NOLINT: an address on purpose
+    call.thunk = call.place = thunk_place((signal_function *)function); // NOLINT: an address on purpose
     call.is_told = kernels_frame ? is_filled_in(signal, info) : is_believable(signal, info, ucontext);
     if (!is_claimed(&call)) {
         if (find_caller(&call, kernels_frame))

@@ -191,6 +191,16 @@ def test_owner_from_before_that_takes_the_signal_again_behind_another(program, n
     assert outcome(program, "sampled", words) == outcome(program, "plain", words)
 
 
+@pytest.mark.parametrize("sent", [(PROF, "raise"), (SEGV, "raise"), (BUS, "thread")])
+def test_owner_that_wants_one_signal_gets_no_more_through_one_that_came_again(program, sent):
+    """B puts back its own former place, which stands for A by then; after A the default action follows."""
+    number, how = sent
+    words = f"signal:{number} take:A:n:dh start take:B:l: look take:B:l: look send:{how} send:{how} send:{how}"
+    plain = outcome(program, "plain", words.split())
+    assert plain[0] == -number
+    assert sampled(program, words) == plain
+
+
 def test_owner_that_ends_the_session_and_passes_on(program):
     """The function that it calls is of one that has the signal itself by then, and has not come again."""
     words = "signal:11 take:A:n: start take:B:e: send:raise"
