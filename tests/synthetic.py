@@ -715,6 +715,15 @@ def fault_handler(library):
             library.signals_give_back(number)
 
 
+def preload(folder, source):
+    """The environment in which a file of tests/native stands in for functions of libc."""
+    made = folder / source.replace(".c", ".so")
+    command = [*shlex.split(os.environ.get("CC", "cc")), "-std=gnu11", "-O2", "-fPIC", "-shared", "-Wall", "-Wextra",
+               "-Werror", str(support.ROOT / "tests" / "native" / source), "-o", str(made)]  # fmt: skip
+    subprocess.run(command, check=True)
+    return {"LD_PRELOAD": str(made)}
+
+
 def build(folder, source, *flags):
     """Compiles a file of tests/native with the whole core; returns the path of what was made."""
     support.ninja("build/libspprof.a")

@@ -2,11 +2,18 @@
 
 import pytest
 import support
+import synthetic
 
 REOPENED = support.amount(20_000)
 CYCLES = support.amount(1000)
 THREADS = support.amount(500)
 CHURNED = support.amount(200)  # threads that come and go beside those cycles
+
+
+@pytest.fixture(scope="module")
+def coarse(tmp_path_factory):
+    """What makes the kernel one without high-resolution timers."""
+    return synthetic.preload(tmp_path_factory.mktemp("native"), "coarse.c")
 
 
 def law_holds(stats):
@@ -51,11 +58,30 @@ def test_threads_are_born_and_die_within_a_session(freethreaded):
     assert found["timers"] == 0
 
 
-def test_each_thread_that_gets_no_timer_is_counted_once(freethreaded):
-    """Of forty, twenty end before the others begin, and those get theirs later."""
-    found = freethreaded.run("refused").json
+def test_each_thread_that_gets_no_timer_is_counted_once(freethreaded, coarse):
+    """Of forty, twenty end before the others begin, and those get theirs later. By CPU timers, which a thread must have."""
+    found = freethreaded.run("refused", env=coarse).json
     assert (found["first"], found["both"], found["refused"]) == (20, 40, 40)
     assert found["threads"] == 21, "those that had to wait were not sampled later"
+
+
+@pytest.mark.parametrize("mode", ["cpu", "wall"])
+def test_threads_that_get_no_timer_are_looked_at_from_outside(freethreaded, mode):
+    found = freethreaded.run("untimed", mode, 2000).json
+    stats = found["stats"]
+    assert law_holds(stats) and stats["threads_refused"] == 0
+    assert stats["unasked_ticks"] > 0 and stats["captured"] > 0.8 * stats["ticks"], stats
+    workers = [ticks for name, ticks in found["shown"].items() if name.startswith("worker-")]
+    assert len(workers) == found["hot"] and all(workers), found["shown"]
+    assert all(found["rounds"])
+
+
+def test_kernel_without_fine_timers_says_how_fine_ticks_are(freethreaded, coarse):
+    found = freethreaded.run("capture", 1000, env=coarse).json
+    assert law_holds(found["stats"]) and found["stats"]["clock_step_ms"] >= 1
+    assert found["stats"]["captured"] >= 0.99 * found["stats"]["ticks"]
+    found = freethreaded.run("capture", 1000).json
+    assert found["stats"]["clock_step_ms"] == 0
 
 
 @pytest.mark.parametrize("mode", ["cpu", "wall"])

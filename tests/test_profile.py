@@ -744,6 +744,15 @@ def test_summary_tells_of_ticks_that_were_seen_from_outside():
     assert "3 ticks seen from outside a running thread, which SIGPROF did not reach" in "\n".join(report.lines(profile))
 
 
+def test_summary_tells_how_fine_ticks_are_where_they_are_not():
+    profile = make_profile()
+    assert "no finer than" not in "\n".join(report.lines(profile))
+    profile.stats["clock_step_ms"] = 4.0
+    assert "timers are no finer than 4 ms: a thread has at most one stack in that time" in "\n".join(
+        report.lines(profile)
+    )
+
+
 def test_summary_tells_of_threads_that_were_not_sampled():
     profile = make_profile()
     profile.stats["threads_refused"] = 2

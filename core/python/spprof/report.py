@@ -27,6 +27,9 @@ def lines(profile: Profile) -> Iterator[str]:
         yield f"{_counted(stats['ticks_in_progress'], 'tick')} had not come to an end and could not be counted"
     if stats["slots_abandoned"]:
         yield f"{_counted(stats['slots_abandoned'], 'thread')} given up, not having come out of the signal handler"
+    if stats["clock_step_ms"]:
+        step = stats["clock_step_ms"]
+        yield f"this kernel's timers are no finer than {step:g} ms: a thread has at most one stack in that time"
     if stats["unasked_ticks"]:
         yield f"{_counted(stats['unasked_ticks'], 'tick')} seen from outside a running thread, which SIGPROF did not reach"
     if stats["captured"]:
