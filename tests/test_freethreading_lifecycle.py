@@ -54,7 +54,7 @@ def test_threads_are_born_and_die_within_a_session(freethreaded):
     assert stats["threads"] > THREADS * 0.9, "threads that lived 20 ms of CPU time were not discovered"
     assert stats["threads_refused"] == 0
     assert found["sampled"] > THREADS * 0.5
-    assert found["timers_late"] <= 1, "threads that had died kept their timers"
+    assert found["timers_late"] <= 2, "threads that had died kept their timers"
     assert found["timers"] == 0
 
 

@@ -253,15 +253,15 @@ def test_ticks_of_cpu_time(thread):
     thread.slot.watch.next = AGES + MS
     thread.stands(AGES + MS - 1, interval=MS)
     assert thread.records() == []
-    thread.stands(AGES + MS)
-    thread.stands(AGES + 2 * MS - 1)
-    thread.stands(AGES + 5 * MS + 3)
+    for used in AGES + MS, AGES + 2 * MS - 1, AGES + 5 * MS + 3:
+        thread.runs(used)
+        thread.answer()
     assert [weight for weight, _, _ in thread.records()] == [1, 4]
     assert thread.slot.watch.next == AGES + 6 * MS
 
 
 def test_time_that_was_used_is_not_of_the_wait_that_follows(thread):
-    """What is due stays so until the thread runs, and no look wakes it."""
+    """What is due stays so until the thread runs, and no look wakes it: it is not charged where it stands."""
     thread.slot.watch.next = AGES
     thread.image.set_status(bound=True)
     thread.stands(AGES, interval=MS)
@@ -285,11 +285,31 @@ def test_thread_that_waits_is_asked_once_it_runs(thread):
     assert [weight for weight, _, _ in thread.records()] == [1]
 
 
-def test_thread_that_was_kept_from_its_processor_is_looked_at(thread):
-    """It has not given up its thread state, so it does not wait."""
+def test_time_that_was_used_is_not_of_where_a_thread_is_kept_from_its_processor(thread):
+    """A system call, mostly: there the kernel looks whether another's turn has come."""
     thread.slot.watch.next = AGES
     thread.stands(AGES, interval=MS)
-    assert thread.records() == [(1, 0, thread.frames)]
+    assert (thread.records(), thread.outcomes, thread.slot.due) == ([], {}, 1)
+
+
+def test_thread_that_stands_and_can_have_no_timer_does_not_wait(thread):
+    """It would be met running by chance alone. What it shows is from after the time that it used, and marked."""
+    thread.slot.watch.timer = NO_TIMER
+    thread.slot.watch.next = AGES
+    thread.stands(AGES, interval=MS)
+    assert thread.records() == [(1, UNASKED, thread.frames)]
+
+
+def test_what_is_known_is_not_looked_for(thread):
+    """In CPU mode a stack is read from outside only to learn where entry frames stand."""
+    thread.slot.watch.next = AGES
+    reads = []
+    refuse = synthetic.READ_FUNCTION(lambda _, address, *__: reads.append(address))  # None is false: it cannot be read
+    for entry in 0, 0x1234560:
+        reads.clear()
+        thread.sampler.entry_instr_ptr = entry
+        thread.stands(AGES, interval=MS, reader=synthetic.Reader(through=synthetic.address_of(refuse)))
+        assert bool(reads) == (entry == 0)
 
 
 def test_calling_thread_has_used_its_time_itself(thread):

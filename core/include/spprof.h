@@ -82,8 +82,9 @@ struct spprof_frame {
 enum spprof_sample_flag {
     SPPROF_SAMPLE_DETACHED = 1,  /* the thread was inside C code, its thread state detached */
     SPPROF_SAMPLE_TRUNCATED = 2, /* deeper than max_depth: the innermost frames are here, the outer ones are not */
-    SPPROF_SAMPLE_UNASKED = 4,   /* seen from outside while the thread ran, which did not take the signal that asked it
-                                  * to look itself: frames may be from different moments */
+    SPPROF_SAMPLE_UNASKED = 4, /* seen from outside, for the thread did not take the signal that asks it to look itself,
+                                  * or could have none: if it ran, frames may be from different moments, and if it
+                                  * stood in CPU mode, they are from after the time that was used */
 };
 
 /* One captured stack. Valid during the call it is passed to. */
@@ -100,8 +101,8 @@ struct spprof_sample {
 typedef void spprof_sample_function(void *context, const struct spprof_sample *sample);
 
 enum spprof_mode {
-    SPPROF_CPU = 0, /* each thread takes its own samples, in a signal handler, by its own CPU time */
-    SPPROF_WALL,    /* one thread looks at all others, running or not, by the clock; they are not interrupted */
+    SPPROF_CPU = 0, /* ticks of each thread's own CPU time; a thread that runs takes the sample itself, in a handler */
+    SPPROF_WALL,    /* ticks of the clock, of every thread; one that stands is looked at and not interrupted */
 };
 
 enum spprof_flag {

@@ -96,7 +96,11 @@ static bool has_used_no_more(const struct slot *slot, int64_t used) {
 static bool view_standing(struct slot *slot, struct reader reader, int64_t used, struct view *view) {
     atomic_fence(stands_since);
     view_once(slot, reader, view);
-    return has_used_no_more(slot, used) || slot->tid == gettid(); /* its own Python code stands */
+    if (!has_used_no_more(slot, used) && slot->tid != gettid()) /* the caller's own Python code stands */
+        return false;
+    if (view->entry_instr_ptr != 0)
+        sampler.entry_instr_ptr = view->entry_instr_ptr;
+    return true;
 }
 
 static void view_running(struct slot *slot, const struct monitor *monitor, struct view *view) {
@@ -121,14 +125,8 @@ static void conclude(struct slot *slot, struct reader reader, uint32_t ticks, co
 
 /* --- asking -------------------------------------------------------------------------------------------- */
 
-/* Whether what the thread does is to wait: it has given up its thread state, and does not run. So does one that calls a long
- * function of C and is kept from its processor, so what is due stays due. */
-static bool waits(const struct slot *slot, const struct view *view) {
-    return view->walk.flags & SPPROF_SAMPLE_DETACHED && slot->tid != gettid();
-}
-
-/* A thread that waits did not wait when it used the time: what is due on it stays so until it is found running, by a look
- * that it cannot be in step with, or by the kernel at one of its ticks. A CPU timer wakes nobody. */
+/* A thread uses no time where it stands: what is due on it stays so until it is found running, by a look that it cannot be
+ * in step with, or by the kernel at one of its ticks. A CPU timer wakes nobody. */
 static void leave_due(struct slot *slot, struct monitor *monitor, uint32_t ticks, int64_t used) {
     due_lay(&slot->due, ticks);
     if (used == slot->watch.waits_at)
@@ -173,18 +171,20 @@ bool monitor_slot(struct slot *slot, struct monitor *monitor) {
         due_lay(&slot->due, ticks);
         return true;
     }
+    bool by_its_time = by_cpu_time && slot->tid != gettid(), can_wait = by_its_time && watch->timer != NO_TIMER;
     struct view view;
-    bool stood = view_standing(slot, monitor->reader, used, &view);
+    bool stood = can_wait && sampler.entry_instr_ptr != 0 ? has_used_no_more(slot, used)
+                                                          : view_standing(slot, monitor->reader, used, &view);
     if (!stood && is_asked(slot, ticks, asked, used))
         return true;
-    if (stood && view.entry_instr_ptr != 0)
-        sampler.entry_instr_ptr = view.entry_instr_ptr;
-    if (stood && by_cpu_time && waits(slot, &view)) {
+    if (stood && can_wait) {
         leave_due(slot, monitor, ticks, used);
         return true;
     }
     if (!stood)
         view_running(slot, monitor, &view);
+    if (by_its_time)
+        view.walk.flags |= SPPROF_SAMPLE_UNASKED;
     conclude(slot, monitor->reader, ticks, &view);
     return true;
 }

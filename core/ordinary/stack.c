@@ -79,8 +79,6 @@ void stack_note_caller(void) {
     first_thread.descriptor = (uintptr_t)pthread_self();
 }
 
-/* Libc keeps a thread's descriptor at the end of the stack that it made for it; that of the initial thread lies in memory
- * of its own, and nothing is promised of where. */
 /* Where the kernel's mappings cannot be read (no /proc, no descriptor left): as far down as the limit lets the stack grow,
  * which nothing else may be mapped into, or as far as is usual where there is none. */
 static uintptr_t low_by_limit(void) {
@@ -91,6 +89,8 @@ static uintptr_t low_by_limit(void) {
     return stack_initial_high() - size;
 }
 
+/* Libc keeps a thread's descriptor at the end of the stack that it made for it; that of the initial thread lies in memory
+ * of its own, and nothing is promised of where. */
 void stack_learn_first(void) {
     struct mapping mapping;
     uintptr_t here = first_thread.here, descriptor = first_thread.descriptor;

@@ -30,6 +30,9 @@ long kernel_system_call(long number, const long arguments[6]);
  * due. A session must be active. */
 void leash_look(void);
 
+/* From now on the threads run whenever their CPU clocks are read, for longer than a signal takes that asks them; or not. */
+void leash_let_run(bool run);
+
 /* The value that the signals of a thread's running timer carry. False where it has none. */
 bool kernel_timer_value(pid_t tid, uint64_t *value);
 

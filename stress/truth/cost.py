@@ -1,4 +1,4 @@
-"""What a walk costs: both looks of the core's observer beside the walk of another walker, at one stack in one process.
+"""What a walk costs: a look of the core's from outside beside the walk of another walker, at one stack in one process.
 
     cost.py DEPTH WALKER RESULT
 

@@ -6,7 +6,7 @@
  *                         qualname, filename, line) where a parent is always earlier and -1 is none, and `rows`, a list
  *                         of (count, thread id, node of the innermost frame or -1); `beats`, the same with only those
  *                         counted that were looked at after a beat of the clock (wall mode), for shares of time
- *   compare(walker)       -> nanoseconds that both looks of the core take at the caller's own stack, and that walker's walk
+ *   compare(walker)       -> nanoseconds that a look of the core takes at the caller's own stack, and that walker's walk
  *   heap()                -> bytes in use of the C library's heap
  *   hold(seconds)         waits, detached, where the caller's stack stays as it is
  *
@@ -361,7 +361,7 @@ static PyMethodDef methods[] = {
     {"heap", driver_heap, METH_NOARGS,
      "heap() -> bytes in use of the C library's heap, where the interpreter keeps little."},
     {"hold", driver_hold, METH_O, "hold(seconds): wait, without another frame."},
-    {"compare", driver_compare, METH_O, "compare(walker) -> (ns of the core's two looks, ns of that walker's walk)."},
+    {"compare", driver_compare, METH_O, "compare(walker) -> (ns of a look of the core's, ns of that walker's walk)."},
     {NULL, NULL, 0, NULL},
 };
 

@@ -102,7 +102,7 @@ def control_cells():
 
 
 def cost_cells():
-    return [Cell("two-looks", name, "cost", kind="cost", weight=0) for name in INTERPRETERS]
+    return [Cell("look", name, "cost", kind="cost", weight=0) for name in INTERPRETERS]
 
 
 def choose_cells(options):
@@ -189,7 +189,7 @@ def complaints(cell):
         return [cell.problem]
     found = cell.found
     if cell.kind == "cost":
-        return ["two looks cost more than the seed walk"] if found["ours_ns"] > found["seed_ns"] else []
+        return ["a look costs more than the seed walk"] if found["ours_ns"] > found["seed_ns"] else []
     wrong = []
     if not found["law"]:
         wrong.append("walks are not captured + dropped")
@@ -223,7 +223,7 @@ HEAD = f"{'cell':34} {'walks':>11} {'captured':>11} {'moved':>10} {'kept':>7} {'
 
 def cost(found):
     ours, seed = found["ours_ns"], found["seed_ns"]
-    return f"two looks at {COST_DEPTH} frames {ours:.0f} ns, the seed walk {seed:.0f} ns: {ours / seed:.2f} to 1"
+    return f"a look at {COST_DEPTH} frames {ours:.0f} ns, the seed walk {seed:.0f} ns: {ours / seed:.2f} to 1"
 
 
 def row(cell):

@@ -285,13 +285,12 @@ void wall_stop(struct wall_result *result) {
 #define BATCHES 400
 #define WALKS_A_BATCH 500
 
-/* Nanoseconds of a batch of both looks, or of the loaded walker's walk; 0: one of them captured nothing. */
+/* Nanoseconds of a batch of looks from outside, or of the loaded walker's walk; 0: one of them captured nothing. */
 static uint64_t time_batch(const struct walker_target *target, bool ours) {
     uint64_t began = now();
     for (int i = 0; i < WALKS_A_BATCH; i++) {
         struct walk walk = walk_of(target);
-        if (ours ? observe_thread(&wall.observer, &walk) != SPPROF_CAPTURED
-                 : wall.walk(target, wall.walker_frames, DEPTH_MOST) <= 0)
+        if (ours ? walk_thread(&walk) != SPPROF_CAPTURED : wall.walk(target, wall.walker_frames, DEPTH_MOST) <= 0)
             return 0;
     }
     return now() - began;

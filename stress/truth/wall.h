@@ -28,7 +28,7 @@ void wall_stop(struct wall_result *result);
 
 struct wall_cost {
     uint64_t ours,
-        theirs;     /* nanoseconds of the fastest batch: the core's two looks, and the configured walker's walk */
+        theirs;     /* nanoseconds of the fastest batch: a look of the core's, and the configured walker's walk */
     uint64_t walks; /* in a batch */
 };
 
