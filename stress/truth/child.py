@@ -2,7 +2,7 @@
 
     child.py WORKLOAD MODE SECONDS WALKER RESULT
 
-MODE is cpu, wall or none. With none another process looks: this one says "ready", waits for a line on its standard
+MODE is storm, cpu, wall or none. With none another process looks: this one says "ready", waits for a line on its standard
 input and leaves what the judge needs to know. WALKER is the path of a walker (stress/walker.h), or empty. RESULT is
 the file that the findings go to. Run with the driver's folder on PYTHONPATH.
 """
@@ -30,17 +30,19 @@ def pages(text):
     return int(text.split()[1])
 
 
-def look(mode, walker, seconds):
+def look(workload, mode, walker, seconds):
     import truth_driver
 
     # The first third warms up: what the program and the driver need at all is there when growth is measured.
     memory = os.open("/proc/self/statm", os.O_RDONLY)
-    truth_driver.start(mode, walker or None)
+    workload.mark()  # outside of the session: its frames would stand on this thread's stack
+    truth_driver.start(mode, walker or None, workload.interval_ns)
     truth_driver.hold(seconds / 3)
     before, heap_before = os.pread(memory, 100, 0), truth_driver.heap()
     truth_driver.hold(seconds * 2 / 3)
     after, heap_after = os.pread(memory, 100, 0), truth_driver.heap()
     result = truth_driver.stop()
+    workload.mark()
     os.close(memory)
     result["grown"] = (pages(after) - pages(before)) * os.sysconf("SC_PAGE_SIZE")
     result["heap_grown"] = heap_after - heap_before
@@ -59,7 +61,7 @@ def bench_of(workload, roles, main_tid):
 def findings(workload, stage, result):
     bench = bench_of(workload, stage.roles, threading.get_native_id())
     found = judge(bench, stacks_of(result))
-    found["families"] = families_of(bench, stacks_of(result, "beats"))
+    found["families"] = families_of(bench, stacks_of(result, "shares"))
     dropped = sum(result["dropped"].values())
     found["law"] = (
         result["walks"] == result["captured"] + dropped
@@ -88,7 +90,7 @@ def main():
         stage.drop_curtain()
         found = {"roles": stage.roles, "main": threading.get_native_id(), "truth": workload.truth()}
     else:
-        result = look(mode, walker, float(seconds))
+        result = look(workload, mode, walker, float(seconds))
         stage.drop_curtain()
         found = findings(workload, stage, result)
     write_whole(path, found)

@@ -1,11 +1,13 @@
 /* truth_driver: looks at every thread of this interpreter as often as it can, and counts what it sees.
  *
- *   start(mode, walker)   mode "wall": an observer thread, with the walker of that path or the core's own (None);
- *                         mode "cpu": the core's session, its handlers driven by a storm of forged ticks
+ *   start(mode, walker, interval)
+ *                         mode "wall" or "cpu": the core's session, a tick every `interval` nanoseconds or (0) as often as it
+ *                         can; with a walker's path, in mode "wall", a thread that walks all others with that;
+ *                         mode "storm": the core's session in cpu mode, its handlers driven by forged ticks
  *   stop() -> dict        walks, captured, dropped {reason: count}, and the stacks: `nodes`, a list of (parent,
  *                         qualname, filename, line) where a parent is always earlier and -1 is none, and `rows`, a list
- *                         of (count, thread id, node of the innermost frame or -1); `beats`, the same with only those
- *                         counted that were looked at after a beat of the clock (wall mode), for shares of time
+ *                         of (looks, thread id, node of the innermost frame or -1); `shares`, the same with the ticks that
+ *                         they stand for, or a walker's looks that came after a beat of the clock
  *   compare(walker)       -> nanoseconds that a look of the core takes at the caller's own stack, and that walker's walk
  *   heap()                -> bytes in use of the C library's heap
  *   hold(seconds)         waits, detached, where the caller's stack stays as it is
@@ -29,19 +31,13 @@
 #include "tally.h"
 #include "wall.h"
 
-#define INTERVAL 10000000    /* of the session's timers in cpu mode, nanoseconds: the storm gives the rest */
-#define BACK_TO_BACK 1000    /* in wall mode, nanoseconds: the next look is due before one is over */
+#define INTERVAL 10000000    /* of the session's timers, nanoseconds, where the storm gives the rest */
+#define BACK_TO_BACK 1000    /* nanoseconds: the next look is due before one is over */
 #define RING_BYTES (1 << 18) /* soon all touched, so that what grows later is no ring */
 
 uint64_t session_interval_least = BACK_TO_BACK;
 
-/* Looks begin where the one before ended: more of them begin where looks are quick. What is to be counted in shares of time
- * must begin at moments that the stacks have no part in: the first look at a thread after each beat. */
-#define BEAT_LEAST 30000 /* nanoseconds */
-#define BEAT_SPREAD 32768
-#define BEATS 4096 /* by thread id; two with one place share it */
-
-enum mode { MODE_NONE, MODE_WALKER, MODE_WALL, MODE_CPU };
+enum mode { MODE_NONE, MODE_WALKER, MODE_WALL, MODE_CPU, MODE_STORM };
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* `codes`, against watchers on other threads */
 static struct codes *codes;
@@ -126,43 +122,41 @@ static bool start_walker(const char *walker) {
     return started;
 }
 
-/* Whether the sample is the first of its thread after a beat. */
-static bool on_the_beat(const struct spprof_sample *sample) {
-    static uint64_t next[BEATS];
-    static uint32_t dice;
-    uint64_t *due = &next[(uint32_t)sample->tid % BEATS];
-    if (sample->time < *due)
-        return false;
-    dice = dice * 1664525u + 1013904223u;
-    *due = sample->time + BEAT_LEAST + (dice >> 16) % BEAT_SPREAD;
-    return true;
-}
-
 static void take(void *unused, const struct spprof_sample *sample) {
     (void)unused;
     unasked += (sample->flags & SPPROF_SAMPLE_UNASKED) != 0;
     tally_add(tally, sample);
-    if (on_the_beat(sample))
-        tally_beat(tally, sample->tid);
+    tally_share(tally, sample->tid, sample->weight);
 }
 
-static bool start_session(enum spprof_mode how) {
+/* The storm has the place of a kernel's timers, which are there where it has no finer ones. */
+int __real_clock_getres(clockid_t clock, struct timespec *step);
+int __wrap_clock_getres(clockid_t clock, struct timespec *step);
+
+int __wrap_clock_getres(clockid_t clock, struct timespec *step) {
+    bool coarse = mode == MODE_STORM && clock == CLOCK_MONOTONIC;
+    return __real_clock_getres(coarse ? CLOCK_MONOTONIC_COARSE : clock, step);
+}
+
+static bool start_session(uint64_t interval) {
     struct spprof_config config = {
         .size = sizeof config,
-        .interval = how == SPPROF_WALL ? BACK_TO_BACK : INTERVAL,
+        .interval = mode == MODE_STORM ? INTERVAL
+                    : interval != 0    ? interval
+                                       : BACK_TO_BACK,
         .ring_bytes = RING_BYTES,
         .code_type = &PyCode_Type,
         .thread_state = PyThreadState_Get(),
         .sink = take,
         .caught_up = on_caught_up,
-        .mode = how,
+        .mode = mode == MODE_WALL ? SPPROF_WALL : SPPROF_CPU,
     };
     unasked = 0;
     if (spprof_start(&config) != 0) {
         PyErr_SetString(PyExc_RuntimeError, spprof_error());
         return false;
     }
-    if (how == SPPROF_CPU && !storm_start(gettid())) {
+    if (mode == MODE_STORM && !storm_start(gettid())) {
         PyErr_SetString(PyExc_RuntimeError, "no thread could be started");
         spprof_stop();
         return false;
@@ -170,13 +164,18 @@ static bool start_session(enum spprof_mode how) {
     return true;
 }
 
-static bool start_looking(const char *walker) {
-    return mode == MODE_WALKER ? start_walker(walker) : start_session(mode == MODE_CPU ? SPPROF_CPU : SPPROF_WALL);
+static enum mode mode_of(const char *name, const char *walker) {
+    if (strcmp(name, "storm") == 0)
+        return MODE_STORM;
+    if (strcmp(name, "cpu") == 0)
+        return MODE_CPU;
+    return walker == NULL ? MODE_WALL : MODE_WALKER;
 }
 
 static PyObject *driver_start(PyObject *Py_UNUSED(module), PyObject *arguments) {
     const char *mode_name, *walker;
-    if (!PyArg_ParseTuple(arguments, "sz:start", &mode_name, &walker))
+    unsigned long long interval;
+    if (!PyArg_ParseTuple(arguments, "szK:start", &mode_name, &walker, &interval))
         return NULL;
     if (mode != MODE_NONE)
         return PyErr_Format(PyExc_RuntimeError, "started already; stop first");
@@ -188,8 +187,8 @@ static PyObject *driver_start(PyObject *Py_UNUSED(module), PyObject *arguments) 
     }
     watcher = PyCode_AddWatcher(on_code_event);
     set_codes(table);
-    mode = strcmp(mode_name, "cpu") == 0 ? MODE_CPU : walker == NULL ? MODE_WALL : MODE_WALKER;
-    if (watcher >= 0 && start_looking(walker))
+    mode = mode_of(mode_name, walker);
+    if (watcher >= 0 && (mode == MODE_WALKER ? start_walker(walker) : start_session(interval)))
         Py_RETURN_NONE;
     discard();
     return NULL;
@@ -242,11 +241,11 @@ static PyObject *nodes_list(void) {
     return list;
 }
 
-static PyObject *rows_list(bool on_beat) {
+static PyObject *rows_list(bool shares) {
     PyObject *list = PyList_New(tally->row_count);
     for (int32_t i = 0; list != NULL && i < tally->row_count; i++) {
         const struct tally_row *row = &tally->rows[i];
-        uint64_t count = on_beat ? row->beats : row->count;
+        uint64_t count = shares ? row->share : row->count;
         PyObject *entry = Py_BuildValue("Kii", (unsigned long long)count, (int)row->tid, (int)row->node);
         if (entry == NULL)
             Py_CLEAR(list);
@@ -280,7 +279,7 @@ static PyObject *result_dictionary(const struct wall_result *found, uint64_t sen
         put_number(result, "unasked", unasked) && put_number(result, "moved", tally->moved) &&
         put_number(result, "sent", sent) && put_number(result, "cpu_ns", found->nanoseconds) &&
         put_number(result, "held_bytes", held_bytes()) && put(result, "nodes", nodes_list()) &&
-        put(result, "rows", rows_list(false)) && put(result, "beats", rows_list(true)) &&
+        put(result, "rows", rows_list(false)) && put(result, "shares", rows_list(true)) &&
         put(result, "walker", PyUnicode_FromString(mode == MODE_WALKER ? wall_walker_name() : "spprof")))
         return result;
     Py_XDECREF(result);
@@ -290,7 +289,7 @@ static PyObject *result_dictionary(const struct wall_result *found, uint64_t sen
 static uint64_t stop_session(struct wall_result *found) {
     struct spprof_stats stats = {.size = sizeof stats};
     spprof_stop(); /* with the storm still blowing: ticks must meet the stop as well */
-    uint64_t sent = mode == MODE_CPU ? storm_stop() : 0;
+    uint64_t sent = mode == MODE_STORM ? storm_stop() : 0;
     spprof_get_stats(&stats);
     found->walks = stats.ticks;
     found->nanoseconds = 0;
@@ -356,7 +355,7 @@ static PyObject *driver_compare(PyObject *Py_UNUSED(module), PyObject *argument)
 }
 
 static PyMethodDef methods[] = {
-    {"start", driver_start, METH_VARARGS, "start(mode, walker): look at every thread, in 'cpu' or 'wall' mode."},
+    {"start", driver_start, METH_VARARGS, "start(mode, walker, interval): look at every thread."},
     {"stop", driver_stop, METH_NOARGS, "stop() -> dict: what was seen."},
     {"heap", driver_heap, METH_NOARGS,
      "heap() -> bytes in use of the C library's heap, where the interpreter keeps little."},

@@ -1,11 +1,12 @@
 """Ground truth: looks at programs whose possible stacks are known, and counts the impossible ones it is shown.
 
-Every workload runs under 3.13t and 3.14t and is looked at in cpu mode (the handler, driven by a storm of ticks) and in
-wall mode (the session, as fast as it goes), each in a process of its own, as many at once as there are processors for.
+Every workload runs under 3.13t and 3.14t and is looked at in wall mode and in cpu mode (the session, as fast as it goes)
+and by the handler alone (driven by a storm of ticks), each in a process of its own, as many at once as there are processors
+for. Of some workloads the shares of time that they are shown with are compared with those by their own clock.
 Beside them run walkers that are known to lie: they must be caught, or the workloads are too weak and the run fails.
 
 Environment:
-  TRUTH_SECONDS=n   all cells together (default 240; with --short 25)
+  TRUTH_SECONDS=n   all cells together (default 360; with --short 25)
   TRUTH_ONLY=text   only cells whose name (workload/interpreter/mode) contains it
   WALKER=path.so    judges that walker (stress/walker.h) instead of the core's own; wall mode only
 """
@@ -34,7 +35,7 @@ from stress.children import Children, catch_signals, describe, end_group, existi
 from stress.results import bound, write_whole  # noqa: E402
 
 INTERPRETERS = ("3.13t", "3.14t")
-MODES = ("cpu", "wall")
+MODES = ("storm", "cpu", "wall")
 SEED = BUILD / "seed_walker.so"
 SHORT = ("families_20", "generators", "births", "mixture")
 
@@ -44,6 +45,11 @@ COST_DEPTH = 20
 OVERHEAD = 0.9
 # A cell's own two or three busy threads, and who looks at them.
 PROCESSORS_A_CELL = 3
+# Workloads that are there for their shares of time, which a storm has none of.
+OF_TIME = "shares_"
+# How far a family's share may be from its true one, and the ticks without which that says nothing.
+SHARES_MOST = 0.01
+TICKS_LEAST = 10_000
 # What may be held more at a cell's end than at its first third's, bytes: of the C library's heap, where the core's own
 # memory is, and of the process, where a workload that compiles may grow for minutes by itself.
 HEAP_MOST = 1 << 20
@@ -89,7 +95,13 @@ class Cell:
 
 def our_cells(workloads, walker):
     modes = ("wall",) if walker else MODES
-    return [Cell(w, i, m, walker) for w in workloads for i in INTERPRETERS for m in modes]
+    return [
+        Cell(w, i, m, walker)
+        for w in workloads
+        for i in INTERPRETERS
+        for m in modes
+        if m != "storm" or not w.startswith(OF_TIME)
+    ]
 
 
 def control_cells():
@@ -201,19 +213,31 @@ def complaints(cell):
         wrong.append(f"{found['impossible']} impossible stacks")
     if cell.kind.startswith("control") and not found["impossible"]:
         wrong.append("a walker that lies was not caught: the workload is too weak")
+    if cell.kind == "ours":
+        wrong += leaning(cell)
     return wrong
 
 
-def shares(found):
-    """Each family's share beside its true one. Not of cells that were driven by the storm: its ticks come when the thread
-    can take them, not when time has passed."""
-    total = sum(found["families"].values())
-    if not total or not found["truth"] or found.get("sent"):
-        return ""
-    return " ".join(
-        f"{name} {found['families'].get(name, 0) / total:.3f} (true {true:.3f})"
-        for name, true in sorted(found["truth"].items())
-    )
+def shares(cell):
+    """[(family, its share, its true one)]: only where a thread's time is all that decides when it is looked at."""
+    found = cell.found
+    total = sum(found.get("families", {}).values())
+    if cell.mode == "storm" or not total or not found["truth"]:
+        return []
+    return [(name, found["families"].get(name, 0) / total, true) for name, true in sorted(found["truth"].items())]
+
+
+def leaning(cell):
+    """What is wrong with the shares of a workload that is there for them."""
+    if not cell.workload.startswith(OF_TIME):
+        return []
+    if sum(cell.found["families"].values()) < TICKS_LEAST:
+        return [f"fewer than {TICKS_LEAST:,} ticks: give it more time (TRUTH_SECONDS)"]
+    return [
+        f"{name} is shown with {share:.3f} of the time instead of {true:.3f}"
+        for name, share, true in shares(cell)
+        if abs(share - true) > SHARES_MOST
+    ]
 
 
 # --- tables ----------------------------------------------------------------------------------------------------
@@ -249,8 +273,9 @@ def details(cell):
         return []
     lost = ", ".join(f"{name} {count:,}" for name, count in cell.found["dropped"].items() if count)
     lines = [f"    dropped: {lost}"] if lost else []
-    if shares(cell.found):
-        lines.append(f"    shares: {shares(cell.found)}")
+    if shares(cell):
+        told = " ".join(f"{name} {share:.3f} (true {true:.3f})" for name, share, true in shares(cell))
+        lines.append(f"    shares: {told}")
     if cell.found["impossible"]:
         for example in cell.found["examples"][: 3 if cell.kind == "ours" else 1]:
             shown = " ".join(example["stack"][-12:]) or "(no frame)"
@@ -264,7 +289,7 @@ kept:     captured of all walks
 at 95 %:  the rate of impossible stacks, or the most that it can be where none was seen
 heap, process: what the C library's heap, where the core's memory is, and the whole process grew by in the last two thirds
           of the cell, without what the tally itself holds; compiled code makes free-threaded CPython grow by itself
-shares:   of the looks that began on a beat of the clock, beside the time by the program's own clock"""
+shares:   of the ticks, beside the time by the program's own clock"""
 
 
 def matrix(cells):
@@ -420,7 +445,7 @@ def parse(arguments):
 def main():
     catch_signals()
     options = parse(sys.argv[1:])
-    total = read_seconds(25 if options.short else 240)
+    total = read_seconds(25 if options.short else 360)
     cells = without_absent_peers(choose_cells(options))
     check_built(cells)
     pythons = {name: find_python(name) for name in {cell.interpreter for cell in cells}}

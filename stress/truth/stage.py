@@ -7,7 +7,7 @@ import time
 
 class Stage:
     def __init__(self, mode):
-        self.mode = mode  # cpu, wall or none: how the threads are looked at
+        self.mode = mode  # storm, cpu, wall or none: how the threads are looked at
         self.over = False
         self.roles = {}  # the kernel's id of a thread -> its role
         self.ended = 0

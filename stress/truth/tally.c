@@ -134,10 +134,10 @@ void tally_add(void *context, const struct spprof_sample *sample) {
     *last = memo->row;
 }
 
-void tally_beat(struct tally *tally, int32_t tid) {
+void tally_share(struct tally *tally, int32_t tid, uint32_t weight) {
     int32_t row = tally->last[(uint32_t)tid % LAST_SIZE];
     if (row != 0)
-        tally->rows[row - 1].beats++;
+        tally->rows[row - 1].share += weight;
 }
 
 uint64_t tally_bytes(const struct tally *tally) {

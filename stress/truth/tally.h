@@ -11,7 +11,8 @@
 
 struct tally_row {
     uint64_t count; /* looks */
-    uint64_t beats; /* of these: the first walk after a moment that the stack had no part in choosing */
+    uint64_t
+        share; /* what stands for time: the ticks of these, or those that began at moments of no stack's choosing */
     int32_t tid;
     int32_t node; /* the innermost frame's, in the profile; -1: no Python frame */
 };
@@ -37,8 +38,8 @@ void tally_free(struct tally *tally);
 /* A spprof_sample_function: `context` is the tally. */
 void tally_add(void *context, const struct spprof_sample *sample);
 
-/* The stack that was added last on that thread was looked at on the beat. */
-void tally_beat(struct tally *tally, int32_t tid);
+/* The stack that was added last on that thread stands for so much of its time. */
+void tally_share(struct tally *tally, int32_t tid, uint32_t weight);
 
 /* Bytes that the tally itself holds, its codes' names not counted. */
 uint64_t tally_bytes(const struct tally *tally);

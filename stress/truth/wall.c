@@ -189,7 +189,7 @@ static void look_at(const struct walker_target *target, bool beat) {
         return;
     tally_add(wall.config.tally, &sample);
     if (beat)
-        tally_beat(wall.config.tally, sample.tid);
+        tally_share(wall.config.tally, sample.tid, 1);
 }
 
 static void *observe(void *unused) {

@@ -8,7 +8,9 @@ A workload has
     below_guests(stack)      the stack below frames that may stand on any stack of the process (hooks, callbacks of the
                              garbage collector), None where those frames themselves are impossible
     family(role, stack)      which of its families the stack belongs to, or None
+    mark()                   the time that truth() is of begins, or ends
     truth()                  {family: its true share of the time}, by the program's own clock; {} where it has none
+    interval_ns              how often it is looked at; 0: as often as can be
 
 A stack is a list of (qualname, line), from the thread's first function to the innermost.
 """
@@ -20,6 +22,7 @@ WORKLOADS = {
     "families_5": ("families", {"depth": 5}),
     "families_20": ("families", {"depth": 20}),
     "families_100": ("families", {"depth": 100}),
+    **{f"shares_{depth}": ("families", {"depth": depth, "of_time": True}) for depth in (5, 20, 100)},
     "chunks": ("chunks", {}),
     "generators": ("generators", {}),
     "swings": ("swings", {}),
@@ -40,6 +43,8 @@ def make(name):
 
 class Workload:
     """What most workloads share: a grammar, and one entry function a role."""
+
+    interval_ns = 0
 
     def __init__(self):
         self.threads = []
@@ -62,6 +67,9 @@ class Workload:
 
     def family(self, role, stack):
         return None
+
+    def mark(self):
+        pass
 
     def truth(self):
         return {}
