@@ -63,7 +63,7 @@ struct watch {
     int cpu_timer;    /* and once it runs again; NO_TIMER: then only the monitor sees to it */
     bool is_new;      /* it has not been looked at yet */
     int64_t asked_at; /* its CPU time when it was asked last, ns, */
-    int64_t waits_at; /* and when that timer was set */
+    int64_t waits_at; /* and when the other timer was set; negative: it is not */
     int64_t next;     /* where ticks are of its CPU time: that at which the next is due, ns, */
     int64_t used;     /* and that at the last look, ns */
 };

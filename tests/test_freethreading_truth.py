@@ -431,7 +431,7 @@ def test_no_impossible_stack_in_a_short_run(tmp_path):
     assert found["totals"]["captured"] > 100_000
     for cell in found["cells"]:
         assert cell["law"] and cell["captured"] > 0, cell
-    assert {cell["mode"] for cell in found["cells"]} == {"cpu", "wall"}
+    assert {cell["mode"] for cell in found["cells"]} == {"storm", "cpu", "wall"}
 
 
 def test_a_walker_of_ones_own_is_judged_and_its_lies_fail_the_run(tmp_path):

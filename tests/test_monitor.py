@@ -49,7 +49,7 @@ class Watched(Rig):
         self.slot.watch.waits_at = -1
         self.slot.stack_low, self.slot.stack_high = self.image.stack.start, self.image.stack.end
         self.library.monitor_slot.restype = ctypes.c_bool
-        for name in ("asked", "ask_error"):
+        for name in ("asked", "rested_timer", "ask_error"):
             ctypes.c_uint.in_dll(self.library, name).value = 0
 
     def look(self, *readings, **changes):
@@ -283,6 +283,20 @@ def test_thread_that_waits_is_asked_once_it_runs(thread):
         assert (count.value, thread.asked_timer) == (times, CPU_TIMER)
     thread.answer()
     assert [weight for weight, _, _ in thread.records()] == [1]
+
+
+def test_thread_that_is_met_running_is_asked_once(thread):
+    """The timer of its CPU time rests: its signal would come to whoever is in front of us by then."""
+    rested = ctypes.c_uint.in_dll(thread.library, "rested_timer")
+    thread.slot.watch.next = AGES
+    thread.stands(AGES, interval=MS)
+    assert rested.value == 0
+    thread.runs(AGES + 5)
+    assert rested.value == CPU_TIMER
+    thread.answer()
+    rested.value = 0
+    thread.runs(AGES + MS)
+    assert rested.value == 0
 
 
 def test_time_that_was_used_is_not_of_where_a_thread_is_kept_from_its_processor(thread):

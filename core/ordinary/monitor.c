@@ -136,6 +136,14 @@ static void leave_due(struct slot *slot, struct monitor *monitor, uint32_t ticks
     wait_at_most(monitor, monitor->interval / 4 + observer_throw(monitor->observer) % (monitor->interval / 2));
 }
 
+/* It is asked while it runs: a signal of that timer besides would find nothing, or somebody else in front of us by then. */
+static void wait_no_more(struct watch *watch) {
+    if (watch->waits_at < 0)
+        return;
+    watch->waits_at = -1;
+    timers_rest(watch->cpu_timer);
+}
+
 /* Whether the thread will look itself: it has been asked, or is now. */
 static bool is_asked(struct slot *slot, uint32_t ticks, bool asked, int64_t used) {
     struct watch *watch = &slot->watch;
@@ -148,6 +156,7 @@ static bool is_asked(struct slot *slot, uint32_t ticks, bool asked, int64_t used
         return true;
     }
     watch->asked_at = used;
+    wait_no_more(watch);
     due_lay(&slot->due, ticks | ASKED);
     return timers_ask(watch->timer) == 0 || due_take(&slot->due) == 0;
 }

@@ -34,6 +34,12 @@ int timers_ask(int timer) {
     return syscall(SYS_timer_settime, timer, 0, &times, NULL) == 0 ? 0 : -errno;
 }
 
+void timers_rest(int timer) {
+    struct itimerspec never = {0};
+    if (timer != NO_TIMER)
+        syscall(SYS_timer_settime, timer, 0, &never, NULL);
+}
+
 void timers_close(int timer) {
     if (timer != NO_TIMER)
         syscall(SYS_timer_delete, timer);

@@ -18,6 +18,9 @@ int timers_open(clockid_t clock, pid_t tid, uint64_t value);
 /* Has it send its signal at once, one time. Returns 0 or a negative errno value; NO_TIMER is refused. */
 int timers_ask(int timer);
 
+/* Takes that back, where its signal has not been sent yet. NO_TIMER is allowed. */
+void timers_rest(int timer);
+
 /* Lets it run: after `first` nanoseconds, then every `interval`. Returns 0 or a negative errno value. */
 int timers_run(int timer, uint64_t first, uint64_t interval);
 

@@ -72,7 +72,9 @@ int timers_ask(int timer) {
     return 0;
 }
 
-void timers_close(int timer) {
+void timers_close(int timer) { timers_rest(timer); }
+
+void timers_rest(int timer) {
     if (timer == NO_TIMER)
         return;
     int32_t expected = timer + 1;
