@@ -86,8 +86,8 @@ def test_a_tick_that_finds_a_handler_on_the_alternate_stack_is_captured(freethre
 
 def test_blocked_signals(freethreaded):
     found = scene(freethreaded, "blocked_signals")
-    assert found["missed"] < 50, "SIGPROF was blocked in the only busy thread, yet ticks arrived"
-    assert found["caught_up"] >= 150, "ticks that waited were not counted once they could arrive"
+    assert found["counted"] >= 150, "the time of a thread that blocks SIGPROF is not accounted for"
+    assert found["stats"]["unasked_ticks"] >= 100, "it blocked SIGPROF, yet took a signal"
     assert found["stats"]["unguarded_ticks"] > 0, "a thread with its fault signals blocked was read with guarded loads"
 
 

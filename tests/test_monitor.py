@@ -274,15 +274,45 @@ def test_time_that_was_used_is_not_of_the_wait_that_follows(thread):
 
 
 def test_thread_that_waits_is_asked_once_it_runs(thread):
-    """By a timer of its CPU time, which is set again where it has run without being met."""
+    """By a timer of its CPU time, which stays set until its signal has been answered."""
     thread.slot.watch.next = AGES
     thread.image.set_status(bound=True)
     count = ctypes.c_uint.in_dll(thread.library, "asked")
-    for used, times in (AGES, 1), (AGES, 1), (AGES + 5, 2), (AGES + 5, 2):
+    for used in AGES, AGES, AGES + 5, AGES + MS:
         thread.stands(used, interval=MS)
-        assert (count.value, thread.asked_timer) == (times, CPU_TIMER)
+        assert (count.value, thread.asked_timer) == (1, CPU_TIMER)
     thread.answer()
-    assert [weight for weight, _, _ in thread.records()] == [1]
+    assert [weight for weight, _, _ in thread.records()] == [2]
+    thread.stands(AGES + 2 * MS)
+    assert (count.value, thread.asked_timer) == (2, CPU_TIMER)
+
+
+def test_timer_that_rests_is_set_again(thread):
+    """What is due was left by a look before it rested: the thread did not answer then, and answered that signal late."""
+    thread.slot.watch.next = AGES
+    thread.slot.due = 3
+    thread.stands(AGES, interval=MS)
+    assert thread.asked_timer == CPU_TIMER
+    assert (thread.slot.due, thread.slot.watch.waits_at) == (4, AGES)
+
+
+def test_thread_that_stands_and_does_not_take_the_signal_is_looked_at_from_outside(thread):
+    thread.slot.watch.next = AGES
+    thread.stands(AGES, interval=MS)
+    thread.stands(AGES + ASKED_MOST - 1)
+    assert (thread.records(), thread.slot.due) == ([], 20)
+    thread.stands(AGES + ASKED_MOST)
+    assert thread.records() == [(21, UNASKED, thread.frames)]
+
+
+def test_thread_that_was_asked_in_vain_and_stands_is_looked_at_from_outside(thread):
+    thread.slot.watch.next = AGES
+    thread.runs(AGES, interval=MS)
+    thread.stands(AGES + ASKED_MOST - 1)
+    assert (thread.records(), thread.slot.due, thread.asked_timer) == ([], ASKED | 20, TIMER)
+    thread.stands(AGES + ASKED_MOST)
+    assert thread.records() == [(21, UNASKED, thread.frames)]
+    assert thread.slot.due == ASKED
 
 
 def test_thread_that_is_met_running_is_asked_once(thread):

@@ -123,18 +123,15 @@ static void conclude(struct slot *slot, struct reader reader, uint32_t ticks, co
     counters_end(&slot->counters, ticks, outcome);
 }
 
-/* --- asking -------------------------------------------------------------------------------------------- */
+/* What is found at a slot. */
+struct visit {
+    uint32_t ticks, left; /* that are due, and those of them that were so before */
+    bool asked;           /* the thread has been, and has not answered */
+    int64_t used;         /* its CPU time, ns */
+    bool ran;             /* since the last visit */
+};
 
-/* A thread uses no time where it stands: what is due on it stays so until it is found running, by a look that it cannot be
- * in step with, or by the kernel at one of its ticks. A CPU timer wakes nobody. */
-static void leave_due(struct slot *slot, struct monitor *monitor, uint32_t ticks, int64_t used) {
-    due_lay(&slot->due, ticks);
-    if (used == slot->watch.waits_at)
-        return; /* it has not run since */
-    slot->watch.waits_at = used;
-    timers_ask(slot->watch.cpu_timer);
-    wait_at_most(monitor, monitor->interval / 4 + observer_throw(monitor->observer) % (monitor->interval / 2));
-}
+/* --- asking -------------------------------------------------------------------------------------------- */
 
 /* It is asked while it runs: a signal of that timer besides would find nothing, or somebody else in front of us by then. */
 static void wait_no_more(struct watch *watch) {
@@ -145,55 +142,87 @@ static void wait_no_more(struct watch *watch) {
 }
 
 /* Whether the thread will look itself: it has been asked, or is now. */
-static bool is_asked(struct slot *slot, uint32_t ticks, bool asked, int64_t used) {
+static bool is_asked(struct slot *slot, const struct visit *visit) {
     struct watch *watch = &slot->watch;
-    if (!asked && watch->timer == NO_TIMER)
+    if (!visit->asked && watch->timer == NO_TIMER)
         return false;
-    if (asked && used - watch->asked_at >= ASKED_MOST)
+    if (visit->asked && visit->used - watch->asked_at >= ASKED_MOST)
         return false;
-    if (asked) {
-        due_lay(&slot->due, ticks);
+    if (visit->asked) {
+        due_lay(&slot->due, visit->ticks);
         return true;
     }
-    watch->asked_at = used;
+    watch->asked_at = visit->used;
     wait_no_more(watch);
-    due_lay(&slot->due, ticks | ASKED);
+    due_lay(&slot->due, visit->ticks | ASKED);
     return timers_ask(watch->timer) == 0 || due_take(&slot->due) == 0;
+}
+
+/* A thread uses no time where it stands: what is due on it stays so until it is found running, by a look that it cannot be
+ * in step with, or by the kernel at one of its ticks: a timer of its CPU time wakes nobody. False: that timer was set some
+ * ticks of the kernel ago, or the thread was asked as long ago, and it does not take the signal. */
+static bool is_left_due(struct slot *slot, struct monitor *monitor, const struct visit *visit) {
+    struct watch *watch = &slot->watch;
+    bool is_set = !visit->asked && visit->left > 0 && watch->waits_at >= 0;
+    if ((visit->asked && visit->used - watch->asked_at >= ASKED_MOST) ||
+        (is_set && visit->used - watch->waits_at >= ASKED_MOST))
+        return false;
+    if (!visit->asked && !is_set) {
+        watch->waits_at = visit->used;
+        timers_ask(watch->cpu_timer);
+    }
+    due_lay(&slot->due, visit->ticks);
+    if (visit->ran)
+        wait_at_most(monitor, monitor->interval / 4 + observer_throw(monitor->observer) % (monitor->interval / 2));
+    return true;
+}
+
+/* Of CPU time: whether the thread will look itself. It is looked at from outside only to learn where entry frames stand. */
+static bool is_put_off(struct slot *slot, struct monitor *monitor, const struct visit *visit) {
+    struct view view;
+    bool stands = sampler.entry_instr_ptr != 0 ? has_used_no_more(slot, visit->used)
+                                               : view_standing(slot, monitor->reader, visit->used, &view);
+    return stands ? is_left_due(slot, monitor, visit) : is_asked(slot, visit);
 }
 
 static uint32_t sum_of(uint64_t newly, uint32_t before) {
     return newly < DUE_MOST - before ? (uint32_t)newly + before : DUE_MOST;
 }
 
+/* What has come due is taken from the slot. */
+static struct visit begin_visit(struct slot *slot, struct monitor *monitor, int64_t used) {
+    struct watch *watch = &slot->watch;
+    struct visit visit = {.used = used, .ran = used != watch->used};
+    uint64_t newly = monitor->interval != 0 ? due_by_cpu_time(watch, monitor, used) : due_by_the_clock(watch, monitor);
+    uint32_t word = due_withdraw(&slot->due);
+    visit.asked = word & ASKED;
+    visit.left = word & DUE_MOST;
+    visit.ticks = sum_of(newly, visit.left);
+    return visit;
+}
+
 bool monitor_slot(struct slot *slot, struct monitor *monitor) {
     int64_t used = clock_cpu_time(slot->tid);
     if (used < 0)
         return false;
-    struct watch *watch = &slot->watch;
-    bool by_cpu_time = monitor->interval != 0;
-    uint64_t newly = by_cpu_time ? due_by_cpu_time(watch, monitor, used) : due_by_the_clock(watch, monitor);
-    uint32_t word = due_withdraw(&slot->due), ticks = sum_of(newly, word & DUE_MOST);
-    bool asked = word & ASKED;
-    if (ticks == 0)
+    struct visit visit = begin_visit(slot, monitor, used);
+    if (visit.ticks == 0)
         return true;
     if (atomic_read(quiesce_check, &slot->inside) != 0) { /* it looks just now */
-        due_lay(&slot->due, ticks);
+        due_lay(&slot->due, visit.ticks);
         return true;
     }
-    bool by_its_time = by_cpu_time && slot->tid != gettid(), can_wait = by_its_time && watch->timer != NO_TIMER;
+    bool by_its_time = monitor->interval != 0 && slot->tid != gettid();
+    if (by_its_time && slot->watch.timer != NO_TIMER && is_put_off(slot, monitor, &visit))
+        return true;
     struct view view;
-    bool stood = can_wait && sampler.entry_instr_ptr != 0 ? has_used_no_more(slot, used)
-                                                          : view_standing(slot, monitor->reader, used, &view);
-    if (!stood && is_asked(slot, ticks, asked, used))
-        return true;
-    if (stood && can_wait) {
-        leave_due(slot, monitor, ticks, used);
-        return true;
-    }
-    if (!stood)
+    if (!view_standing(slot, monitor->reader, used, &view)) {
+        if (!by_its_time && is_asked(slot, &visit))
+            return true;
         view_running(slot, monitor, &view);
+    }
     if (by_its_time)
         view.walk.flags |= SPPROF_SAMPLE_UNASKED;
-    conclude(slot, monitor->reader, ticks, &view);
+    conclude(slot, monitor->reader, visit.ticks, &view);
     return true;
 }
