@@ -195,6 +195,7 @@ class Watch(ctypes.Structure):
         ("is_new", c_bool),
         ("asked_at", c_int64),
         ("waits_at", c_int64),
+        ("left_at", c_uint64),
         ("next", c_int64),
         ("used", c_int64),
     ]
@@ -212,7 +213,7 @@ class Slot(ctypes.Structure):
         ("thread_state", c_size_t),
         ("lease", c_uint32),
         ("watch", Watch),
-        ("_1", c_uint64 * 2),
+        ("_1", c_uint64 * 1),
         ("inside", c_uint32),
         ("due", c_uint32),
         ("rest_until", c_int64),

@@ -14,6 +14,7 @@ ASKED = 1 << 31
 ASKED_MOST = 20_000_000  # ns of CPU time, after which a signal counts as not deliverable
 UNASKED, DETACHED = 4, 1
 MS = 1_000_000
+LEFT_MOST = 1_000_000_000  # ns, that ticks stay due on a thread that is not met running
 AGES = 5_000_000_000  # ns of CPU time that the thread has used
 
 
@@ -23,6 +24,8 @@ class Monitor(ctypes.Structure):
         ("reader", synthetic.Reader),
         ("interval", ctypes.c_uint64),
         ("ticks", ctypes.c_uint32),
+        ("now", ctypes.c_uint64),
+        ("is_last", ctypes.c_bool),
         ("wait", ctypes.c_uint64),
     ]
 
@@ -342,6 +345,23 @@ def test_thread_that_stands_and_can_have_no_timer_does_not_wait(thread):
     thread.slot.watch.next = AGES
     thread.stands(AGES, interval=MS)
     assert thread.records() == [(1, UNASKED, thread.frames)]
+
+
+def test_time_of_a_thread_that_is_not_met_running_is_shown_where_it_stands_after_a_while(thread):
+    thread.slot.watch.next = AGES
+    thread.stands(AGES, interval=MS, now=7)
+    thread.stands(AGES + MS, now=7 + LEFT_MOST - 1)
+    assert (thread.records(), thread.slot.due) == ([], 2)
+    thread.stands(AGES + MS, now=7 + LEFT_MOST)
+    assert (thread.records(), thread.slot.due) == ([(2, UNASKED, thread.frames)], 0)
+    thread.stands(AGES + 2 * MS, now=7 + 2 * LEFT_MOST)
+    assert (thread.records(), thread.slot.due) == ([], 1)
+
+
+def test_time_that_is_due_at_the_end_is_shown_where_its_thread_stands(thread):
+    thread.slot.watch.next = AGES
+    thread.stands(AGES, interval=MS, is_last=True)
+    assert (thread.records(), thread.slot.due) == ([(1, UNASKED, thread.frames)], 0)
 
 
 def test_what_is_known_is_not_looked_for(thread):

@@ -17,13 +17,27 @@ def left_at_the_stop(path):
     stage = Stage(path)
     stage.slot_of(stage.threads[0]).due = 5
     stage.tick(stage.threads[0])
-    assert stage.stop_in_time().outcomes == {"captured": 1, "busy": 5}
+    assert stage.stop_in_time().outcomes == {"captured": 6}
     stage.start()
     assert stage.stop_in_time().outcomes == {}
 
 
 def test_ticks_that_are_left_at_the_stop(library):
+    """Their thread stands, and is looked at once more."""
     in_child(left_at_the_stop, library)
+
+
+def left_to_a_stuck_handler(path):
+    stage = Stage(path)
+    slot = stage.slot_of(stage.threads[0])
+    slot.inside += 1
+    slot.due = 5
+    stats = stage.stop_in_time()
+    assert (stats.slots_abandoned, stats.outcomes) == (1, {"busy": 5})
+
+
+def test_ticks_that_are_left_beside_a_handler_that_does_not_come_out(library):
+    in_child(left_to_a_stuck_handler, library)
 
 
 def left_by_a_thread(path):
@@ -53,7 +67,7 @@ def in_a_child(path):
 
     complaint = first.worker.do(lambda: forked(check))
     assert not complaint, complaint
-    assert stage.stop_in_time().outcomes == {"busy": 3}
+    assert stage.stop_in_time().outcomes == {"captured": 3}
 
 
 def test_forked_child_has_none_of_its_parents(library):

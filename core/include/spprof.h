@@ -82,9 +82,10 @@ struct spprof_frame {
 enum spprof_sample_flag {
     SPPROF_SAMPLE_DETACHED = 1,  /* the thread was inside C code, its thread state detached */
     SPPROF_SAMPLE_TRUNCATED = 2, /* deeper than max_depth: the innermost frames are here, the outer ones are not */
-    SPPROF_SAMPLE_UNASKED = 4, /* seen from outside, for the thread did not take the signal that asks it to look itself,
-                                  * or could have none: if it ran, frames may be from different moments, and if it
-                                  * stood in CPU mode, they are from after the time that was used */
+    SPPROF_SAMPLE_UNASKED = 4,   /* seen from outside, for the thread did not take the signal that asks
+                                  * it to look itself, or was not met running: if it ran, frames may be
+                                  * from different moments, and if it stood in CPU mode, they are from
+                                  * after the time that was used */
 };
 
 /* One captured stack. Valid during the call it is passed to. */

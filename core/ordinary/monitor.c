@@ -159,11 +159,15 @@ static bool is_asked(struct slot *slot, const struct visit *visit) {
 }
 
 /* A thread uses no time where it stands: what is due on it stays so until it is found running, by a look that it cannot be
- * in step with, or by the kernel at one of its ticks: a timer of its CPU time wakes nobody. False: that timer was set some
- * ticks of the kernel ago, or the thread was asked as long ago, and it does not take the signal. */
+ * in step with, or by the kernel at one of its ticks: a timer of its CPU time wakes nobody. False: that has taken too long,
+ * or that timer was set some ticks of the kernel ago, or the thread was asked as long ago, and it does not take the signal. */
 static bool is_left_due(struct slot *slot, struct monitor *monitor, const struct visit *visit) {
     struct watch *watch = &slot->watch;
     bool is_set = !visit->asked && visit->left > 0 && watch->waits_at >= 0;
+    if (visit->left == 0)
+        watch->left_at = monitor->now;
+    if (monitor->is_last || monitor->now - watch->left_at >= LEFT_MOST)
+        return false;
     if ((visit->asked && visit->used - watch->asked_at >= ASKED_MOST) ||
         (is_set && visit->used - watch->waits_at >= ASKED_MOST))
         return false;

@@ -20,11 +20,16 @@
  * is in a long system call. The kernel delivers at the next return to the program, and at each of its ticks (1 to 10 ms). */
 #define ASKED_MOST INT64_C(20000000)
 
+/* How long ticks of CPU time stay due on a thread that is not met running: one that runs for moments and rarely. */
+#define LEFT_MOST UINT64_C(1000000000) /* nanoseconds */
+
 struct monitor {
     struct observer *observer; /* for threads that run and cannot be asked */
     struct reader reader;
     uint64_t interval; /* of each thread's CPU time, ns; 0: all threads have `ticks` due, by the clock */
     uint32_t ticks;
+    uint64_t now;  /* CLOCK_MONOTONIC, ns */
+    bool is_last;  /* the session ends: ticks do not stay due */
     uint64_t wait; /* set: nanoseconds until the next tick can come due on a thread that ran, UINT64_MAX: none ran */
 };
 

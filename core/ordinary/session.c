@@ -296,6 +296,8 @@ static uint64_t look_at_all(uint32_t ticks) {
                               .reader = ordinary_reader(),
                               .interval = by_the_clock() ? 0 : session.config.interval,
                               .ticks = ticks,
+                              .now = clock_now(),
+                              .is_last = session.ending,
                               .wait = UINT64_MAX};
     threads_each_live(visit_slot, &monitor);
     return monitor.wait;

@@ -36,8 +36,8 @@ class Stats(TypedDict):
     slots_abandoned: int
     """Threads that did not come out of the signal handler within a second when they were waited for."""
     unasked_ticks: int
-    """Captured ticks whose stack was seen from outside, of a thread that did not take the signal that asks it to look itself:
-    frames may be from different moments."""
+    """Captured ticks whose stack was seen from outside, of a thread that did not take the signal that asks it to look itself,
+    or was not met running: frames may be from different moments, or from after the time that was used."""
     clock_step_ms: float
     """How far apart the ticks of one thread can be at least: the kernel's own tick, where each thread has a CPU timer; 0
     where the profiler's thread says when they are due."""
