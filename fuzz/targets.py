@@ -137,7 +137,7 @@ TARGETS = {
             Planted(
                 "core/ordinary/threads.c",
                 "        if (tenant->timer != NO_TIMER) /* else no signal has the lease: it is the next tenant's */\n"
-                "            close_slot(tenant);\n",
+                "            close_slot(tenant, SPPROF_DETACHED);\n",
                 "",
                 "a timer that cannot be set running is not deleted",
             ),

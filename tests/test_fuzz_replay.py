@@ -67,6 +67,13 @@ def test_seeds_are_those_that_the_generator_writes():
         assert kept == dict(make()), f"write them again with: $(ci/setup --venv)/bin/python fuzz/seeds.py ({name})"
 
 
+def test_every_planted_bug_can_be_planted():
+    """A source may have changed since: its control build would then be none."""
+    for target in TARGETS.values():
+        for bug in target.controls.values():
+            assert bug.text() != (support.ROOT / bug.file).read_text()
+
+
 # --- the mutator ------------------------------------------------------------------------------------------
 
 
