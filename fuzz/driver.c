@@ -26,12 +26,21 @@
 #include <unistd.h>
 
 static uint32_t reached; /* by the present input: a bit for each reason */
-static const char *note;
+#define NOTES 8
+static const char *notes[NOTES]; /* on the present input, each word once */
+static unsigned note_count;
 static const char *present = ""; /* the file that is tried, where there is one */
 
 void fuzz_reach(enum spprof_reason reason) { reached |= 1u << reason; }
 
-void fuzz_note(const char *word) { note = word; }
+void fuzz_note(const char *word) {
+    for (unsigned i = 0; i < note_count; i++)
+        if (strcmp(notes[i], word) == 0)
+            return;
+    if (note_count == NOTES)
+        fuzz_fail("more than %d notes on an input", NOTES);
+    notes[note_count++] = word;
+}
 
 void fuzz_fail(const char *format, ...) {
     va_list arguments;
@@ -48,7 +57,7 @@ void fuzz_fail(const char *format, ...) {
 
 static void try_input(const uint8_t *bytes, size_t count) {
     reached = 0;
-    note = "nothing";
+    note_count = 0;
     fuzz_one(bytes, count < fuzz_largest ? count : fuzz_largest);
 }
 
@@ -221,13 +230,13 @@ static void read_tree(const char *path) {
     free(entries);
 }
 
-static void print_reasons(uint32_t reasons, const char *otherwise) {
-    if (reasons == 0)
-        printf(" %s", otherwise);
+static void print_outcome(uint32_t reasons, unsigned count) {
     for (unsigned i = 0; i < SPPROF_REASONS; i++)
         if (reasons >> i & 1)
             printf(" %s", spprof_reason_name(i));
-    putchar('\n');
+    for (unsigned i = 0; i < count; i++)
+        printf(" %s", notes[i]);
+    puts(reasons == 0 && count == 0 ? " nothing" : "");
 }
 
 static uint32_t replay(void) {
@@ -237,7 +246,7 @@ static uint32_t replay(void) {
         printf("%s:", present);
         fflush(stdout);
         try_input(inputs[i].bytes, inputs[i].count);
-        print_reasons(reached, note);
+        print_outcome(reached, note_count);
         all |= reached;
     }
     return all;
@@ -275,7 +284,7 @@ int main(int count, char **arguments) {
     } else {
         uint32_t all = replay();
         printf("fuzz: %s: %zu files, reached:", fuzz_name, input_count);
-        print_reasons(all, "nothing");
+        print_outcome(all, 0);
     }
     for (size_t i = 0; i < input_count; i++) {
         free(inputs[i].path);
