@@ -42,7 +42,8 @@ def test_list_is_whole():
         for word in mutant.killer.split():
             file, _, test = word.partition("::")
             text = (support.ROOT / file).read_text()
-            assert not test or f"def {test}(" in text, f"{mutant.id}: there is no {word}"
+            name = test.partition("[")[0]  # of one case alone, its parameters follow
+            assert not test or f"def {name}(" in text, f"{mutant.id}: there is no {word}"
     for entry in equivalent:
         lines = [line.strip() for line in (support.ROOT / entry["file"]).read_text().splitlines()]
         assert entry["line"] in lines, entry

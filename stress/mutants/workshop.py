@@ -88,7 +88,7 @@ class Workshop:
         for name in COPIED:
             source, target = ROOT / name, self.folder / name
             if source.is_dir():
-                shutil.copytree(source, target, symlinks=True, ignore=shutil.ignore_patterns("__pycache__", "corpus"))
+                shutil.copytree(source, target, symlinks=True, ignore=shutil.ignore_patterns("__pycache__"))
             elif source.exists():
                 shutil.copy2(source, target)
 
