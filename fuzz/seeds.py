@@ -140,8 +140,14 @@ def ring_seeds():
     GIVE_BACK, SEND,
 ) = range(17)  # fmt: skip
 NORMAL, EMPTY, DETACHED, UNBOUND, STRAY_ENTRY, UNREADABLE = (kind << 3 for kind in range(6))
-CPU, WALL, SINK = 0, 1, 2  # how a session is started
+CPU, WALL, SINK, FINE = 0, 1, 2, 0x40  # how a session is started; the kernel's clock is fine
 OVERRUN, BLOCKED, HELD, SLOW = 3 << 3, 0x20, 0x40, 0x80  # how a tick arrives, and that its look takes long
+# What a thread does whose ticks the session's thread lays on it. It runs in the midst of the next
+# look, on for longer than a signal may take, or so late in it that its clock shows it when it is
+# read once more. It takes a signal, first that of the timer that waits for it to run, or holds it.
+RUNS, FOR_LONG, RUNS_LATE, RAN_AGAIN, HOLDS = 0x40, 0x80, 0x60, 8, 0x10
+NEARLY = 3 << 3  # what runs uses nine tenths of an interval
+IN_CHILD, PAUSE, RESUME = 1, 2, 4  # a fork, and what is done before and after it
 SEGV, BUS, PROF = range(3)
 TOLD, NUMBER_ALONE, IGNORING, ALSO_TOLD = (neighbour << 2 for neighbour in range(4))
 # What a neighbour's handler does with its predecessor.
@@ -193,6 +199,89 @@ def owners(scene, way):
             yield from ((operation, number | NEIGHBOURS[word.upper()] | way) for number in (SEGV, BUS, PROF))
 
 
+def used(thread, halves):
+    """The thread uses so many halves of an interval, in half the time."""
+    return (PASS, thread | halves << 3)
+
+
+def monitored_scenes():
+    """CPU mode where the kernel's clock is fine, until the stop."""
+    start, look, stop = (START, CPU | FINE | SINK), (LOOK, 0), (STOP, 0)
+    born, dies, answers, holds = (BIRTH, 1), (DEATH, 1), (TICK, 1), (TICK, 1 | HOLDS)
+    runs, for_long, late = (TICK, 1 | RUNS), (TICK, 1 | RUNS | FOR_LONG), (TICK, 1 | RUNS_LATE)
+    waits, works, ran_again = (CHANGE, 1 | DETACHED), (CHANGE, 1 | NORMAL), (TICK, 1 | RAN_AGAIN)
+    begun, half = (start, born, look), used(1, 1)
+    undrained = ((START, CPU | FINE), born, look)
+    asked = (*begun, used(1, 4), runs, look)
+    out_of_python = (*begun, used(1, 4), waits, for_long, look)
+    kept = (*begun, used(1, 3), waits, look)
+    slow, is_asked = (TICK, 1 | FOR_LONG), (runs, look)
+    owed = (*asked, slow, *is_asked, answers, used(1, 2), *is_asked, slow, *is_asked, slow)
+    former = (*asked, holds, dies, look, (BIRTH, 5), look, used(5, 4), (TICK, 5 | RUNS), look)
+    return {
+        "captured-cpu": (*begun, used(1, 4), look, half, look, half, used(0, 9), (LOOK, 1)),
+        "captured-cpu-drain": (*undrained, used(1, 2), look, (DRAIN, 0), stop, (DRAIN, 0)),
+        "captured-cpu-at_last": (*begun, used(1, 7), stop, *begun, half),
+        "captured-cpu-asked": (*asked, answers, look, used(1, 2), *is_asked, used(1, 2), look),
+        "captured-cpu-asked_twice": (*asked, used(1, 2), *is_asked, answers, *is_asked, *is_asked),
+        "captured-cpu-asked-detached": (*out_of_python, answers, *is_asked, answers, look),
+        "captured-cpu-runs_late": (*begun, used(1, 4), late, look, answers, used(1, 4), late, look),
+        "captured-cpu-soon": (*begun, (TICK, 1 | RUNS | NEARLY), look, look, look, half, look),
+        "captured-cpu-unasked": (*begun, used(1, 4), for_long, look, *is_asked, look),
+        "captured-cpu-unasked-detached": (*out_of_python, *is_asked, look),
+        "captured-cpu-young": (start, born, runs, half, look, half, look),
+        "captured-cpu-late": (*asked, holds, used(1, 2), *is_asked, (LATE, 0), answers),
+        "captured-cpu-former": (*former, (LATE, 0), (TICK, 5), stop, (LATE, 0)),
+        "no_thread_state-cpu": (start, look, born, used(1, 3), (LOOK, 2), half, look),
+        "no_thread_state-cpu-older": (start, born, used(1, 30), (BIRTH, 2), used(2, 3), look, look),
+        "throttled-cpu": (*owed, used(1, 20), *is_asked, answers),
+        "kept-cpu": (*kept, look, look, half, ran_again, look, used(1, 2), look, ran_again),
+        "kept-cpu-works": (*kept, works, look, waits, look, used(1, 3), look, works, half, look),
+        "kept-cpu-runs": (*kept, half, *is_asked, answers, ran_again, look, half),
+        "kept-cpu-asked": (*asked, waits, look, half, ran_again, answers, look),
+        "kept-cpu-several": (*kept, (BIRTH, 2 | DETACHED), used(0, 1), look, used(2, 5), look),
+        "kept-cpu-fork": (*kept, (FORK, IN_CHILD), works, *begun, used(0, 3), used(1, 3), look),
+        "busy-cpu": (*kept, stop, works, *asked, look, waits, *kept[3:], stop, *begun),
+        "detached-cpu": (*kept, dies, look, born, *asked[2:], (CHANGE, 1 | UNBOUND), look),
+        "bounds-cpu": (*asked, (CHANGE, 1 | STRAY_ENTRY), answers, used(1, 2), look),
+        "fault-cpu": (*asked, (CHANGE, 1 | UNREADABLE), answers, used(1, 2), look),
+        "ring_full-cpu": (*undrained, *(used(1, 2), look) * 60),
+    }
+
+
+def pause_scenes(name, mode):
+    """Until the stop."""
+    begun = ((START, mode | SINK), (BIRTH, 1), (LOOK, 0), (TICK, 1))
+    taken, found = (TAKE_SIGNAL, SEGV | TOLD), (BIRTH, 2)
+    paused = ((FORK, PAUSE), used(1, 3), (TICK, 1), found, used(2, 9), taken, (LOOK, 0))
+    ran = ((FORK, RESUME), (LOOK, 0), used(1, 2), (LOOK, 0))
+    forks = ((FORK, PAUSE | RESUME), *ran, (FORK, PAUSE | IN_CHILD | RESUME))
+    return {
+        f"resumed-{name}": (*begun, *paused, *ran),
+        f"resumed-{name}-fork": (*begun, *forks, *begun),
+        f"resumed-{name}-start": ((FORK, PAUSE), *begun, used(1, 4), (FORK, PAUSE), *ran, *ran),
+        f"resumed-{name}-stop": (*begun, *paused, (STOP, 0), *begun, (FORK, RESUME), (LOOK, 0)),
+    }
+
+
+MODES = {"periodic": CPU, "wall": WALL, "cpu": CPU | FINE}
+
+
+def monitored_seeds():
+    pauses = [pause_scenes(name, mode) for name, mode in MODES.items()]
+    for scenes in (monitored_scenes(), *pauses):
+        for name, scene in scenes.items():
+            yield name, session(*scene, (STOP, 0))
+    whole = (
+        (START, CPU | FINE | SINK), (BIRTH, 1), (LOOK, 0), (CHANGE, DETACHED), used(0, 4),
+        used(1, 4), (TICK, 1 | RUNS), (LOOK, 0), (TICK, 1), used(1, 2), (FORK, PAUSE), used(1, 2),
+        (FORK, RESUME), (LOOK, 0), (STOP, 0),
+    )  # fmt: skip
+    for number in range(FAILING_CALLS):
+        once, for_good, none = (FAULT, number, 1), (FAULT, number, 0x80), (FAULT, FAILING_CALLS, 0)
+        yield f"captured-cpu-fault_{number}", session(once, *whole, for_good, *whole, none, *whole)
+
+
 def session_seeds():
     whole = (
         (START, CPU | SINK), (BIRTH, 1), (LOOK, 0), (TICK, 0), (TICK, 1 | OVERRUN), (CODE_DIED, 0), (TICK, 1 | BLOCKED),
@@ -239,6 +328,7 @@ def session_seeds():
     ticks = (slow, (TICK, OVERRUN), (PASS, 56), (TICK, 0), (PASS, 8), (TICK, 0), slow, (PASS, 64), (TICK, BLOCKED))
     yield "throttled", session((START, CPU), *ticks, (STOP, 0), (START, CPU), (TICK, 0), (STOP, 0))
     yield "busy", session((START, CPU), (TICK, HELD), (STOP, 0), (LATE, 0))
+    yield from monitored_seeds()
 
 
 def location(first_line, *entries, instruction=7):

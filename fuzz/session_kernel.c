@@ -40,6 +40,16 @@ static struct fake_thread *thread_of_clock(clockid_t clock) {
     return thread_of(~(clock >> 3));
 }
 
+int64_t fake_read_clock(struct fake_thread *thread) {
+    int64_t used = thread->used;
+    if (!thread->pauses) {
+        thread->used += thread->busy;
+        thread->busy = 0;
+    }
+    thread->pauses = false;
+    return used;
+}
+
 int kernel_clock(clockid_t clock, struct timespec *time) {
     uint64_t value = now;
     if (clock != CLOCK_MONOTONIC) {
@@ -48,18 +58,19 @@ int kernel_clock(clockid_t clock, struct timespec *time) {
             errno = EINVAL;
             return -1;
         }
-        value = (uint64_t)thread->used;
-        thread->used += thread->busy;
-        thread->busy = 0;
+        value = (uint64_t)fake_read_clock(thread);
     }
     *time = (struct timespec){.tv_sec = (time_t)(value / 1000000000), .tv_nsec = (long)(value % 1000000000)};
     return 0;
 }
 
-/* Without high-resolution timers: each thread has a CPU timer in CPU mode. */
+static bool clock_fine;
+
+void fake_clock_is_fine(bool fine) { clock_fine = fine; }
+
 int kernel_clock_step(clockid_t clock, struct timespec *step) {
-    (void)clock;
-    *step = (struct timespec){.tv_nsec = 4000000};
+    bool fine = clock_fine && clock == CLOCK_MONOTONIC;
+    *step = (struct timespec){.tv_nsec = fine ? 1 : (long)FAKE_KERNEL_TICK};
     return 0;
 }
 
@@ -72,17 +83,19 @@ static int refuse(int error) {
 
 /* The first id is 0, as the kernel's is. */
 static int make_timer(clockid_t clock, const struct sigevent *event, int *id) {
-    bool asking = clock == CLOCK_MONOTONIC;
-    const struct fake_thread *thread = asking ? thread_of(event->_sigev_un._tid) : thread_of_clock(clock);
+    bool by_cpu_time = clock != CLOCK_MONOTONIC;
+    pid_t tid = event->_sigev_un._tid;
+    const struct fake_thread *thread = by_cpu_time ? thread_of_clock(clock) : thread_of(tid);
     FUZZ_LAW(event->sigev_notify == SIGEV_THREAD_ID && event->sigev_signo == SIGPROF);
     if (thread == NULL)
         return refuse(EINVAL);
-    FUZZ_LAW(event->_sigev_un._tid == thread->tid);
+    FUZZ_LAW(tid == thread->tid);
     for (int i = 0; i < FAKE_TIMERS; i++) {
         if (fake_timers[i].made)
             continue;
         uint64_t value = (uintptr_t)event->sigev_value.sival_ptr;
-        fake_timers[i] = (struct fake_timer){.tid = thread->tid, .value = value, .made = true};
+        fake_timers[i] = (struct fake_timer){.tid = tid, .value = value, .made = true};
+        fake_timers[i].by_cpu_time = by_cpu_time;
         *id = i;
         return 0;
     }
@@ -93,17 +106,21 @@ static struct fake_timer *made_timer(long id) {
     return id >= 0 && id < FAKE_TIMERS && fake_timers[id].made ? &fake_timers[id] : NULL;
 }
 
-static int run_timer(long id, const struct itimerspec *times) {
+static int run_timer(int id, const struct itimerspec *times) {
+    if (id < 0) /* none could be made */
+        return refuse(EINVAL);
     struct fake_timer *timer = made_timer(id);
     FUZZ_LAW(timer != NULL);
     uint64_t first = (uint64_t)times->it_value.tv_sec * 1000000000 + (uint64_t)times->it_value.tv_nsec;
     timer->interval = (uint64_t)times->it_interval.tv_sec * 1000000000 + (uint64_t)times->it_interval.tv_nsec;
     if (timer->interval == 0) {
+        const struct fake_thread *thread = thread_of(timer->tid);
         FUZZ_LAW(first == 1 && !timer->running);
         timer->asks = true;
+        timer->set_at = thread != NULL ? thread->used : 0;
         return 0;
     }
-    FUZZ_LAW(first > 0 && first <= timer->interval);
+    FUZZ_LAW(first > 0 && first <= timer->interval && timer->by_cpu_time);
     timer->running = true;
     return 0;
 }
@@ -122,20 +139,29 @@ const struct fake_timer *fake_timer_of(pid_t tid) {
     return NULL;
 }
 
-bool fake_asked(pid_t tid, uint64_t *value) {
-    for (int i = 0; i < FAKE_TIMERS; i++) {
-        if (!fake_timers[i].asks || fake_timers[i].tid != tid)
-            continue;
-        fake_timers[i].asks = false;
-        *value = fake_timers[i].value;
-        return true;
+static struct fake_timer *asker(pid_t tid, bool by_cpu_time) {
+    for (int i = FAKE_TIMERS - 1; i >= 0; i--) { /* as above */
+        struct fake_timer *timer = &fake_timers[i];
+        if (timer->made && timer->tid == tid && timer->by_cpu_time == by_cpu_time)
+            return timer;
     }
-    return false;
+    return NULL;
+}
+
+const struct fake_timer *fake_asker(pid_t tid, bool by_cpu_time) { return asker(tid, by_cpu_time); }
+
+bool fake_asked(pid_t tid, bool by_cpu_time, uint64_t *value) {
+    struct fake_timer *timer = asker(tid, by_cpu_time);
+    if (timer == NULL || !timer->asks || (by_cpu_time && thread_of(tid)->used <= timer->set_at))
+        return false;
+    timer->asks = false;
+    *value = timer->value;
+    return true;
 }
 
 bool fake_timer_has(uint64_t value) {
     for (int i = 0; i < FAKE_TIMERS; i++)
-        if (fake_timers[i].running && fake_timers[i].value == value)
+        if (fake_timers[i].made && fake_timers[i].value == value)
             return true;
     return false;
 }
@@ -150,6 +176,7 @@ void fake_kernel_die(struct fake_thread *thread) {
 void fake_timers_silence(void) {
     for (int i = 0; i < FAKE_TIMERS; i++) {
         fake_timers[i].tid = 0;
+        fake_timers[i].value = 0;
         fake_timers[i].running = fake_timers[i].asks = false;
     }
 }
@@ -167,7 +194,7 @@ long kernel_system_call(long number, const long arguments[6]) {
         return make_timer((clockid_t)arguments[0], (const struct sigevent *)arguments[1],
                           (int *)arguments[2]); // NOLINT
     case SYS_timer_settime:
-        return run_timer(arguments[0], (const struct itimerspec *)arguments[2]); // NOLINT
+        return run_timer((int)arguments[0], (const struct itimerspec *)arguments[2]); // NOLINT
     case SYS_timer_delete:
         return delete_timer(arguments[0]);
     case SYS_tgkill: /* asks for the session's thread, which has ended and been joined */
@@ -232,9 +259,9 @@ int kernel_join(pthread_t thread) {
 
 bool fake_watcher(void) { return watcher.exists; }
 
-void fake_wait(uint64_t late) {
-    uint64_t until = (uint64_t)watcher.until.tv_sec * 1000000000 + (uint64_t)watcher.until.tv_nsec;
-    now = (now > until ? now : until) + late;
+uint64_t fake_wanted(void) {
+    const struct timespec *until = &watcher.until;
+    return (uint64_t)until->tv_sec * 1000000000 + (uint64_t)until->tv_nsec;
 }
 
 void fake_look(void) {
@@ -281,4 +308,7 @@ FILE *kernel_fopen(const char *path, const char *mode) {
     return fmemopen(maps, strlen(maps), "r");
 }
 
-void fake_kernel_begin(void) { now = BEGINNING; }
+void fake_kernel_begin(void) {
+    now = BEGINNING;
+    clock_fine = false;
+}

@@ -11,7 +11,9 @@ struct fake_timer {
     pid_t tid;
     uint64_t value, interval; /* nanoseconds */
     bool made, running;
-    bool asks; /* was set to signal at once, and has not yet */
+    bool by_cpu_time; /* of its thread's CPU clock, else of the time */
+    bool asks;        /* was set to signal at once, and has not yet */
+    int64_t set_at;   /* its thread's CPU time then */
 };
 
 #define FAKE_TIMERS 128
@@ -24,14 +26,27 @@ struct fake_thread {
     pid_t tid;
     bool alive;
     int64_t used; /* CPU time, nanoseconds */
-    int64_t busy; /* what it uses once that clock was read the next time */
+    int64_t busy; /* what it uses once that clock was read the next time; */
+    bool pauses;  /* not before the time after that */
 };
 
 #define FAKE_THREADS 8
 extern struct fake_thread fake_threads[FAKE_THREADS];
 
-/* The clock stands at its beginning. */
+/* Reads the thread's CPU clock, which moves then if the thread is busy. */
+int64_t fake_read_clock(struct fake_thread *thread);
+
+/* The clock stands at its beginning, and is coarse. */
 void fake_kernel_begin(void);
+
+/* How far apart the kernel's own ticks are, nanoseconds. A fine clock has high-resolution timers
+ * beside them. */
+#define FAKE_KERNEL_TICK UINT64_C(4000000)
+void fake_clock_is_fine(bool fine);
+
+/* What the core throws dice for comes out as in a process that has just begun. No session may be
+ * active. Defined beside the dice, in session_dice.c. */
+void fake_dice_begin(void);
 
 /* A thread dies: its timers stay until they are deleted, but do not come due. */
 void fake_kernel_die(struct fake_thread *thread);
@@ -49,16 +64,21 @@ void fake_pass(uint64_t nanoseconds);
 const struct fake_timer *fake_timer_of(pid_t tid);
 unsigned fake_timers_made(void);
 
-/* The signal that asks a thread, if one is on its way, which is then not any more. */
-bool fake_asked(pid_t tid, uint64_t *value);
+/* The timer of a thread that signals once when it is set, of its CPU clock or of the time; NULL: it
+ * has none. */
+const struct fake_timer *fake_asker(pid_t tid, bool by_cpu_time);
 
-/* Whether a running timer has that value. */
+/* The signal of that timer, if it is on its way, which it is then not any more. That of a CPU clock
+ * signals when the clock has moved. */
+bool fake_asked(pid_t tid, bool by_cpu_time, uint64_t *value);
+
+/* Whether a timer of the session has that value. */
 bool fake_timer_has(uint64_t value);
 
-/* Whether there is a thread of the session; lets the time pass to where it wants to run, and `late` nanoseconds more;
- * lets it run until it waits again. */
+/* Whether there is a thread of the session; when it wants to run; lets it run until it waits
+ * again. */
 bool fake_watcher(void);
-void fake_wait(uint64_t late);
+uint64_t fake_wanted(void);
 void fake_look(void);
 
 /* fork(2), which returns in the parent or in the child. */

@@ -305,6 +305,12 @@ void owners_perhaps_seen(void) {
             signals[i].newest[signals[i].plain.front] = true;
 }
 
+/* What it saw is not asked of it: only that the one in front may be its newest. */
+void owners_seen_at_last(void) {
+    for (int i = 0; i < SIGNALS; i++)
+        signals[i].newest[signals[i].plain.front] = true;
+}
+
 /* --- an input's beginning -------------------------------------------------------------------- */
 
 static void forget(struct watched *watched) {

@@ -35,6 +35,9 @@ void owners_seen(void);
 /* A start, a look or a stop has failed or was hindered: which signals it has taken is not known. */
 void owners_perhaps_seen(void);
 
+/* A stop's last look takes all three before the stop gives two of them back. */
+void owners_seen_at_last(void);
+
 /* The core's list of owners is as in a process that has just begun. Defined beside the list, in
  * session_signals.c. */
 void fake_signals_forget(void);

@@ -156,7 +156,11 @@ TARGETS = {
                     "a signal is given back to an owner whose place has come to stand for an older one",
                 ),
             ),
-            stand_ins=(("core/signals.c", "session_signals.c"), ("core/held.c", "session_held.c")),
+            stand_ins=(
+                ("core/signals.c", "session_signals.c"),
+                ("core/held.c", "session_held.c"),
+                ("core/ordinary/session.c", "session_dice.c"),
+            ),
         ),
         Target(
             "location",

@@ -144,6 +144,10 @@ static struct tenancy {
     bool asked;         /* a signal on its way that asks it to, */
     int64_t asked_at;   /* and its CPU time when that was sent */
     bool is_new;        /* it was found after the start, and not looked at yet */
+    int64_t next;       /* by its CPU clock: when its next tick is due, */
+    int64_t used;       /* what it was at the last look, */
+    int64_t waits_at;   /* and where it was last found waiting with ticks due; -1: it was not */
+    bool sent, kept;    /* its timers are set: to ask it now, and once it runs */
     struct shown queue[QUEUE];
     uint32_t first, count;
 } tenancies[WARM_TENANCIES + THREADS];
@@ -153,16 +157,26 @@ static uint32_t tenancies_most = WARM_TENANCIES;
 static struct {
     bool certain; /* no fault has come about since the session's start */
     bool active, wall, sink;
+    bool monitored;   /* the session's thread says when ticks are due */
     bool sink_unsure; /* a start that a fault ended may have had another */
     bool waiting;     /* stopped, and its samples not handed over: there may be some */
     uint32_t tenancies;
-    uint64_t by_reason[SPPROF_REASONS], runs, samples, unguarded;
-    uint64_t last_look; /* of this session; 0: none yet */
-    uint64_t due;       /* of the observer */
-    uint32_t weight;    /* of its next look */
-    uint64_t scanned;   /* when it last looked for threads */
-    uint64_t deaths;    /* before this input, and in it */
+    uint64_t by_reason[SPPROF_REASONS], runs, samples, unguarded, unasked;
+    uint64_t clock_step; /* as the statistics have it */
+    uint64_t last_look;  /* of this session; 0: none yet */
+    uint64_t last_due;   /* wall mode: the last tick that a look stood for, */
+    uint32_t weight;     /* and what the next look stands for */
+    uint64_t scanned;    /* when it last looked for threads */
+    uint64_t deaths;     /* before this input, and in it */
+    uint32_t pauses;     /* that no resume has answered; they outlive a session */
+    /* Until a thread that ran can have a tick due, nanoseconds; when the next look is wanted. */
+    struct {
+        uint64_t least, most;
+    } wait, wanted;
 } model;
+
+/* Ticks are of each thread's CPU time, and the session's thread says when they are due. */
+static bool by_cpu_time(void) { return model.monitored && !model.wall; }
 
 static const struct {
     const struct code *code;
@@ -181,8 +195,9 @@ static void admit(int thread) {
     tenancy->words = tenancy->first = tenancy->count = 0;
     tenancy->rest_until = 0;
     tenancy->due = 0;
-    tenancy->asked = false;
+    tenancy->asked = tenancy->sent = tenancy->kept = false;
     tenancy->is_new = model.last_look != 0;
+    tenancy->waits_at = -1;
 }
 
 /* What it was asked for comes to that. */
@@ -197,21 +212,47 @@ static void leave_due(int thread, enum spprof_reason reason) {
 
 static bool is_bound(int thread) { return threads[thread].listed && threads[thread].kind != UNBOUND; }
 
-/* Ticks that a thread missed before it was found: none where it is older than the last look. */
-static uint64_t missed(int thread) {
-    uint64_t used = (uint64_t)fake_threads[thread].used;
-    bool young = model.last_look != 0 && used <= fake_now() - model.last_look + INTERVAL;
-    return young ? used / INTERVAL : 0;
+/* The CPU clocks as the core, which the model goes before, will find them. */
+static struct fake_thread foreseen[THREADS];
+
+static void foresee_clocks(void) { memcpy(foreseen, fake_threads, sizeof foreseen); }
+
+/* The thread that has its id: another, where it has died and nobody has looked for threads since. */
+static int heir_of(int thread) {
+    int heir = thread;
+    for (int i = 0; i < THREADS && !foreseen[heir].alive; i++)
+        if (foreseen[i].alive && tid_of(i) == tid_of(thread))
+            heir = i;
+    return heir;
+}
+
+static int64_t read_clock(int thread) { return fake_read_clock(&foreseen[heir_of(thread)]); }
+
+/* It had used that much when the look began, and is asked twice after it. */
+static bool has_run(int thread, int64_t used) {
+    bool has = read_clock(thread) != used;
+    return has || read_clock(thread) != used;
+}
+
+/* A thread that is no older than the last look has missed the ticks of its CPU time since its
+ * birth; one that is older has its first an interval from now. */
+static void count_missed(struct tenancy *tenancy, int64_t used) {
+    bool young = model.last_look != 0 && (uint64_t)used <= fake_now() - model.last_look + INTERVAL;
+    uint64_t missed = young ? (uint64_t)used / INTERVAL : 0;
+    tenancy->used = used;
+    tenancy->next = young ? (int64_t)((missed + 1) * INTERVAL) : used + (int64_t)INTERVAL;
+    model.by_reason[SPPROF_NO_THREAD_STATE] += missed;
+    if (missed > 0)
+        fuzz_reach(SPPROF_NO_THREAD_STATE);
 }
 
 static void meet(int thread) {
     if (!is_bound(thread) || threads[thread].tenancy >= 0 || !fake_threads[thread].alive)
         return;
     admit(thread);
-    uint64_t ticks = model.wall ? 0 : missed(thread);
-    model.by_reason[SPPROF_NO_THREAD_STATE] += ticks;
-    if (ticks > 0)
-        fuzz_reach(SPPROF_NO_THREAD_STATE);
+    int64_t used = read_clock(thread);
+    if (!model.wall)
+        count_missed(tenancy_of(thread), used);
 }
 
 /* A sound reading of the list, newest first. */
@@ -252,6 +293,7 @@ static void count_look(int thread, uint32_t weight, bool unguarded, uint32_t fla
         return;
     struct tenancy *tenancy = tenancy_of(thread);
     model.samples++;
+    model.unasked += flags & SPPROF_SAMPLE_UNASKED ? weight : 0;
     tenancy->words += RECORD_HEAD_WORDS + 2 * depth_of(kind);
     tenancy->queue[(tenancy->first + tenancy->count++) % QUEUE] =
         (struct shown){weight, flags | (kind == DETACHED ? SPPROF_SAMPLE_DETACHED : 0), depth_of(kind), model.deaths};
@@ -336,9 +378,33 @@ static bool leave_core(void) {
     return sound;
 }
 
+/* In a pause the session's thread is not there, and whoever asks for statistics does its work. */
+static bool is_paused(void) { return model.active && model.pauses > 0; }
+
+static void note_owners(bool sound) {
+    if (sound)
+        owners_seen();
+    else
+        owners_perhaps_seen();
+}
+
+static bool model_look_instead(void);
+
+static void get_stats_in_a_pause(struct spprof_stats *stats) {
+    bool looked = model.certain && model_look_instead();
+    enter_core();
+    spprof_get_stats(stats);
+    leave_core();
+    if (looked || !model.certain)
+        note_owners(model.certain);
+}
+
 static void check_stats(void) {
     struct spprof_stats stats = {.size = sizeof stats};
-    spprof_get_stats(&stats);
+    if (is_paused())
+        get_stats_in_a_pause(&stats);
+    else
+        spprof_get_stats(&stats);
     uint64_t sum = 0, expected = 0;
     for (int i = 0; i < SPPROF_REASONS; i++) {
         sum += stats.by_reason[i];
@@ -347,25 +413,46 @@ static void check_stats(void) {
             fuzz_fail("%s: the core counts %lu, the model %lu", spprof_reason_name((enum spprof_reason)i),
                       stats.by_reason[i], model.by_reason[i]);
     }
-    FUZZ_LAW(stats.ticks == sum && spprof_is_active() == model.active && fake_watcher() == model.active);
+    FUZZ_LAW(stats.ticks == sum && spprof_is_active() == model.active);
+    FUZZ_LAW(fake_watcher() == (model.active && !is_paused()));
     if (!model.certain)
         return;
     FUZZ_LAW(sum == expected && stats.samples == model.samples && stats.handler_runs == model.runs);
-    FUZZ_LAW(stats.unguarded_ticks == model.unguarded);
+    FUZZ_LAW(stats.unguarded_ticks == model.unguarded && stats.unasked_ticks == model.unasked);
     FUZZ_LAW(stats.threads == model.tenancies && stats.threads_refused == 0);
+    FUZZ_LAW(stats.clock_step == model.clock_step);
 }
 
-/* Every thread that the session knows has one timer, and there is no other. */
+static void check_periodic_timer(int thread) {
+    const struct fake_timer *timer = fake_timer_of(tid_of(thread));
+    FUZZ_LAW(timer != NULL && timer->interval == INTERVAL);
+}
+
+/* Whether they are set, and since when, is what the model says. */
+static void check_asking_timers(int thread) {
+    const struct tenancy *tenancy = tenancy_of(thread);
+    const struct fake_timer *asking = fake_asker(tid_of(thread), false);
+    FUZZ_LAW(asking != NULL && asking->asks == tenancy->sent);
+    if (!by_cpu_time())
+        return;
+    const struct fake_timer *keeping = fake_asker(tid_of(thread), true);
+    FUZZ_LAW(keeping != NULL && keeping->asks == tenancy->kept);
+    FUZZ_LAW(!tenancy->kept || keeping->set_at == tenancy->waits_at);
+}
+
+/* Every thread that the session knows has its timers, and there is no other. */
 static void check_timers(void) {
     unsigned expected = 0;
     for (int i = 0; i < THREADS; i++) {
         if (threads[i].tenancy < 0)
             continue;
-        expected++; /* that of a dead one too, until it is out of the list */
-        if (model.wall)
+        expected += by_cpu_time() ? 2 : 1; /* of a dead one too, until it is out of the list */
+        if (!fake_threads[i].alive)
             continue;
-        const struct fake_timer *timer = fake_timer_of(tid_of(i));
-        FUZZ_LAW(!fake_threads[i].alive || (timer != NULL && timer->interval == INTERVAL));
+        if (model.monitored)
+            check_asking_timers(i);
+        else
+            check_periodic_timer(i);
     }
     FUZZ_LAW(fake_timers_made() == expected + holdings.refused_deletes);
 }
@@ -391,24 +478,44 @@ static void forget_tenancies(void) {
 
 static void count_from_zero(void) {
     memset(model.by_reason, 0, sizeof model.by_reason);
-    model.runs = model.samples = model.unguarded = 0;
+    model.runs = model.samples = model.unguarded = model.unasked = 0;
 }
 
-/* A start that nothing hindered. */
-static void model_start(const struct spprof_config *config) {
+static uint64_t within(uint64_t least, uint64_t value, uint64_t most) {
+    return value < least ? least : value > most ? most : value;
+}
+
+/* The session's thread goes to sleep: when it will want to look, and what that look stands for. */
+static void model_next_look(void) {
+    uint64_t missed = (fake_now() - model.last_due) / INTERVAL;
+    model.weight = (uint32_t)(1 + missed);
+    model.wanted.least = model.wanted.most = fake_now() + INTERVAL;
+    if (model.wall)
+        model.wanted.least = model.wanted.most = model.last_due + (1 + missed) * INTERVAL;
+    if (!by_cpu_time())
+        return;
+    model.wanted.least = fake_now() + within(INTERVAL / 4, model.wait.least, INTERVAL);
+    model.wanted.most = fake_now() + within(INTERVAL / 4, model.wait.most, INTERVAL);
+}
+
+/* A start that nothing hindered, or of which that is not known. */
+static void model_start(const struct spprof_config *config, bool fine, bool certain) {
     forget_tenancies();
     count_from_zero();
-    model.certain = model.active = true;
+    model.certain = certain;
+    model.active = true;
     model.wall = config->mode == SPPROF_WALL;
+    model.monitored = model.wall || fine;
+    model.clock_step = model.monitored ? 0 : FAKE_KERNEL_TICK;
     model.sink = config->sink != NULL;
     model.waiting = model.sink_unsure = false;
     model.last_look = 0;
-    model.due = fake_now() + INTERVAL;
-    model.weight = 1;
-    model.scanned = fake_now();
+    model.last_due = model.scanned = fake_now();
+    model.wait.least = model.wait.most = UINT64_MAX;
     if (is_bound(MAIN)) /* by its own state, before the list is read */
         meet(MAIN);
     meet_all();
+    model_next_look();
 }
 
 static unsigned changed_owners(void *const before[TAKEN]) {
@@ -483,20 +590,16 @@ static struct spprof_config make_config(uint8_t argument) {
     return config;
 }
 
-static void note_owners(bool sound) {
-    if (sound)
-        owners_seen();
-    else
-        owners_perhaps_seen();
-}
-
 static void start(uint8_t argument) {
     /* Three of four starts are of a right configuration: bits that say "wrong" count only where bit 7 is set. */
     struct spprof_config config = make_config(argument & 0x80 ? argument : argument & 0x23);
     bool right = !(argument & 0x80) || (argument >> 2 & 7) == RIGHT;
+    bool fine = argument & 0x40;
     void *before[TAKEN];
     long mappings = holdings.mappings;
     owners(before);
+    foresee_clocks();
+    fake_clock_is_fine(fine);
     enter_core();
     int error = spprof_start(&config);
     bool sound = leave_core();
@@ -507,8 +610,7 @@ static void start(uint8_t argument) {
         return;
     }
     FUZZ_LAW(right && !model.active);
-    model_start(&config);
-    model.certain = sound;
+    model_start(&config, fine, sound);
     note_owners(sound);
     if (sound)
         check_timers();
@@ -516,21 +618,34 @@ static void start(uint8_t argument) {
 
 static void model_observe(void);
 
-/* An observer looks once more where ticks have come due since its last look. */
-static void model_last_look(void) {
-    uint64_t last = model.due - (uint64_t)model.weight * INTERVAL;
-    uint64_t ticks = (fake_now() - last) / INTERVAL;
-    if (ticks == 0)
-        return;
-    if (fake_now() - model.scanned >= SCAN_LEAST)
-        meet_all();
+static void model_scan(void) {
+    meet_all();
+    model.scanned = fake_now();
+}
+
+/* What the session's thread would have done by now, done by another in its place. Whether that was
+ * anything. */
+static bool model_look_instead(void) {
+    bool scan_is_due = fake_now() - model.scanned >= (model.monitored ? SCAN_LEAST : INTERVAL);
+    uint64_t ticks = (fake_now() - model.last_due) / INTERVAL;
+    foresee_clocks();
+    if (model.wall ? ticks == 0 : !model.monitored && !scan_is_due)
+        return false;
+    model.last_due += ticks * INTERVAL;
     model.weight = (uint32_t)ticks;
-    model_observe();
+    if (scan_is_due)
+        model_scan();
+    if (model.monitored)
+        model_observe();
+    return true;
 }
 
 static void stop(void) {
-    if (model.active && model.wall && model.certain)
-        model_last_look();
+    if (model.active && model.monitored) {
+        owners_seen_at_last();
+        if (model.certain)
+            model_look_instead();
+    }
     for (int i = 0; i < THREADS && model.active && model.certain; i++)
         leave_due(i, SPPROF_BUSY);
     enter_core();
@@ -559,7 +674,7 @@ static void stop(void) {
 
 static struct held {
     uint64_t value;
-    uint32_t weight;
+    uint32_t weight; /* 0: a signal that asks */
     int thread;
     int64_t tenancy;
 } held[HELD];
@@ -590,41 +705,70 @@ static void deliver(int thread, uint64_t value, uint32_t overrun, bool blocked) 
 
 static bool faults_are_ours(void) { return signals_in_front(SIGSEGV) && signals_in_front(SIGBUS); }
 
+/* In a pause who asks may look, and count more. */
 static uint64_t ticks_now(void) {
     struct spprof_stats stats = {.size = sizeof stats};
-    spprof_get_stats(&stats);
+    if (!is_paused())
+        spprof_get_stats(&stats);
     return stats.ticks;
 }
 
-/* In wall mode: the thread runs in the midst of the next look at it, or takes the signal that asks it. */
+/* What a handler's look uses of its thread's CPU time. */
+static void look_takes(int thread, int64_t took) {
+    fake_threads[thread].busy = took;
+    fake_threads[thread].pauses = false;
+}
+
+/* The signal that asks a thread, or that waited for it to run, arrives: it takes what is due,
+ * where its timer is there still. Then the thread does not run in the midst of the next look. */
+static void answer(int thread, uint64_t value, bool blocked, int64_t took) {
+    struct tenancy *tenancy = fake_timer_has(value) ? tenancy_of(thread) : NULL;
+    int64_t began = fake_threads[thread].alive ? fake_threads[thread].used : -1;
+    bool unguarded = blocked || !faults_are_ours();
+    if (tenancy != NULL) {
+        if (model.certain && tenancy->due > 0)
+            count_tick(thread, tenancy->due, unguarded, began, took);
+        tenancy->due = 0;
+        tenancy->asked = false;
+    }
+    look_takes(thread, took);
+    deliver(thread, value, 0, blocked);
+    look_takes(thread, 0);
+}
+
+/* In a session whose thread says when ticks are due: the thread runs in the midst of the next
+ * look at it, or takes the signal of one of its timers, the one that waited for it to run first
+ * or last. */
 static void run_or_answer(int thread, uint8_t argument) {
+    struct tenancy *tenancy = tenancy_of(thread);
     uint64_t value;
     if (!fake_threads[thread].alive)
         return;
     if (argument & 0x40) {
-        fake_threads[thread].busy = (argument & 0x80 ? ASKED_MOST : 1000);
+        int64_t much = (argument >> 3 & 3) * 3 * (int64_t)INTERVAL / 10;
+        fake_threads[thread].busy = argument & 0x80 ? ASKED_MOST : 1000 + much;
+        fake_threads[thread].pauses = argument & 0x20;
         return;
     }
-    if (!signals_in_front(SIGPROF) || !fake_asked(tid_of(thread), &value))
+    pid_t tid = tid_of(thread);
+    bool kept = argument & 8, holds = argument & 0x10; /* it has the signal blocked */
+    if (!signals_in_front(SIGPROF) || (holds && held_count == HELD))
         return;
-    struct tenancy *tenancy = tenancy_of(thread);
-    int64_t began = fake_threads[thread].used;
-    bool blocked = argument & 0x20;
-    bool unguarded = blocked || !faults_are_ours();
-    fake_threads[thread].busy = 0;
-    uint32_t due = model.certain && tenancy != NULL ? tenancy->due : 0;
-    if (due > 0)
-        count_tick(thread, due, unguarded, began, 0);
-    if (tenancy != NULL) {
-        tenancy->due = 0;
-        tenancy->asked = false;
-    }
-    deliver(thread, value, 0, blocked);
+    if (!fake_asked(tid, kept, &value) && !fake_asked(tid, kept = !kept, &value))
+        return;
+    if (tenancy != NULL)
+        *(kept ? &tenancy->kept : &tenancy->sent) = false;
+    if (kept)
+        fuzz_note("ran_again");
+    if (holds)
+        held[held_count++] = (struct held){.value = value, .thread = thread};
+    else
+        answer(thread, value, argument & 0x20, argument & 0x80 ? 4 * LONG_LOOK : 0);
 }
 
 static void tick(uint8_t argument) {
     int thread = argument % THREADS;
-    if (model.wall && model.active) {
+    if (model.monitored && model.active) {
         run_or_answer(thread, argument);
         return;
     }
@@ -641,10 +785,10 @@ static void tick(uint8_t argument) {
     bool unguarded = blocked || !faults_are_ours();
     int64_t began = fake_threads[thread].used, took = argument & 0x80 ? LONG_LOOK << overrun : LONG_LOOK - 1;
     uint64_t before = ticks_now();
-    fake_threads[thread].busy = took;
+    look_takes(thread, took);
     deliver(thread, timer->value, overrun, blocked);
-    fake_threads[thread].busy = 0;
-    FUZZ_LAW(ticks_now() == before + 1 + overrun || !model.active);
+    look_takes(thread, 0);
+    FUZZ_LAW(ticks_now() == before + 1 + overrun || !model.active || is_paused());
     if (model.certain && threads[thread].tenancy >= 0)
         count_tick(thread, 1 + overrun, unguarded, began, took);
 }
@@ -654,11 +798,15 @@ static void late(void) {
     if (held_count == 0 || !signals_in_front(SIGPROF))
         return;
     struct held tick = held[--held_count];
+    if (tick.weight == 0) {
+        answer(tick.thread, tick.value, false, 0);
+        return;
+    }
     bool current = model.active && tick.tenancy >= 0 && threads[tick.thread].tenancy == tick.tenancy;
     uint64_t before = ticks_now(), busy = sampler.strays.by_reason[SPPROF_BUSY];
     bool unguarded = !faults_are_ours();
     deliver(tick.thread, tick.value, tick.weight - 1, false);
-    FUZZ_LAW(ticks_now() == before + (model.active ? tick.weight : 0));
+    FUZZ_LAW(is_paused() || ticks_now() == before + (model.active ? tick.weight : 0));
     if (!model.active) {
         FUZZ_LAW(sampler.strays.by_reason[SPPROF_BUSY] == busy + tick.weight);
         fuzz_reach(SPPROF_BUSY);
@@ -674,17 +822,63 @@ static void late(void) {
     }
 }
 
+/* The next look is wanted so soon, as the dice fall. */
+static void wait_at_most(uint64_t least, uint64_t most) {
+    if (least < model.wait.least)
+        model.wait.least = least;
+    if (most < model.wait.most)
+        model.wait.most = most;
+}
+
+/* Intervals of the thread's CPU time that have ended. One that has run can have its next tick due
+ * when it has used the rest of the present one. */
+static uint32_t due_by_cpu_time(struct tenancy *tenancy, int64_t used) {
+    uint32_t ended = 0;
+    for (; tenancy->next <= used; tenancy->next += (int64_t)INTERVAL)
+        ended++;
+    uint64_t rest = (uint64_t)(tenancy->next - used);
+    if (used != tenancy->used)
+        wait_at_most(rest, rest);
+    tenancy->used = used;
+    return ended;
+}
+
+/* A thread that is new was not there for what came due before. */
+static uint32_t due_by_the_clock(struct tenancy *tenancy) {
+    bool is_new = tenancy->is_new;
+    tenancy->is_new = false;
+    return is_new ? 1 : model.weight;
+}
+
+/* Ticks of CPU time are not of a wait that came after: they stay due until the thread runs. Where
+ * it has come to wait since the last look, the next is at random. */
+static void keep_due(struct tenancy *tenancy, int64_t used) {
+    fuzz_note("kept");
+    if (tenancy->waits_at == used)
+        return;
+    tenancy->waits_at = used;
+    tenancy->kept = true;
+    wait_at_most(INTERVAL / 4, INTERVAL / 4 + INTERVAL / 2 - 1);
+}
+
 /* A thread that has used of the processor since the look began runs, and is asked to look itself, once; one that stands is
  * looked at. */
 static void model_look_at(int thread) {
     struct tenancy *tenancy = tenancy_of(thread);
-    const struct fake_thread *kernels = &fake_threads[thread];
-    tenancy->due += tenancy->is_new ? 1 : model.weight;
-    tenancy->is_new = false;
-    bool runs = kernels->busy > 0, waits = tenancy->asked && kernels->used - tenancy->asked_at < ASKED_MOST;
-    if (runs && (waits || !tenancy->asked)) {
-        tenancy->asked_at = tenancy->asked ? tenancy->asked_at : kernels->used;
-        tenancy->asked = true;
+    int64_t used = read_clock(thread);
+    tenancy->due += by_cpu_time() ? due_by_cpu_time(tenancy, used) : due_by_the_clock(tenancy);
+    if (tenancy->due == 0)
+        return;
+    bool runs = has_run(thread, used);
+    if (runs && !tenancy->asked) {
+        tenancy->asked_at = used;
+        tenancy->asked = tenancy->sent = true;
+        return;
+    }
+    if (runs && used - tenancy->asked_at < ASKED_MOST)
+        return;
+    if (!runs && by_cpu_time() && threads[thread].kind == DETACHED) {
+        keep_due(tenancy, used);
         return;
     }
     count_look(thread, tenancy->due, false, runs ? SPPROF_SAMPLE_UNASKED : 0);
@@ -693,10 +887,11 @@ static void model_look_at(int thread) {
 
 /* The monitor has taken the fault signals back before it looks. */
 static void model_observe(void) {
+    model.wait.least = model.wait.most = UINT64_MAX;
     for (int i = 0; i < THREADS; i++) {
         if (threads[i].tenancy < 0)
             continue;
-        if (fake_threads[i].alive) {
+        if (foreseen[heir_of(i)].alive) {
             model_look_at(i);
         } else {
             leave_due(i, SPPROF_DETACHED);
@@ -705,22 +900,23 @@ static void model_observe(void) {
     }
 }
 
-/* When the observer is due next, and what its look then stands for. */
-static void model_next_look(void) {
-    uint64_t missed = (fake_now() - model.due) / INTERVAL;
-    model.due += (1 + missed) * INTERVAL;
-    model.weight = (uint32_t)(1 + missed);
+/* Lets the time pass to where the session's thread wants to run, and so much more. */
+static void wait_for_look(uint64_t late) {
+    uint64_t wanted = fake_wanted();
+    FUZZ_LAW(!model.certain || (model.wanted.least <= wanted && wanted <= model.wanted.most));
+    fake_pass((wanted > fake_now() ? wanted - fake_now() : 0) + late);
 }
 
 static void look(uint8_t argument) {
-    if (!model.active || model.tenancies >= tenancies_most)
+    if (!model.active || is_paused() || model.tenancies >= tenancies_most)
         return;
     bool was_certain = model.certain;
-    fake_wait((argument & 3) * INTERVAL);
+    wait_for_look((argument & 3) * INTERVAL);
+    model.last_due = fake_wanted();
     if (was_certain) { /* before the core, which hands over what it captures in the same look */
-        meet_all();
-        model.scanned = fake_now();
-        if (model.wall)
+        foresee_clocks();
+        model_scan();
+        if (model.monitored)
             model_observe();
     }
     enter_core();
@@ -759,12 +955,28 @@ static void change(uint8_t argument) {
         set_kind(thread, (enum kind)((argument >> 3) % KINDS));
 }
 
-static void let_fork(bool in_child) {
+static void pause_session(void) {
     enter_core();
-    fake_fork(in_child);
+    FUZZ_LAW(spprof_pause() == 0);
     leave_core();
-    if (!in_child)
-        return;
+    model.pauses++;
+}
+
+/* Who resumes looks first, and where it is the last the session's thread is started. */
+static void resume_session(void) {
+    bool was_paused = is_paused(), looked = was_paused && model.certain && model_look_instead();
+    enter_core();
+    FUZZ_LAW(spprof_resume() == 0);
+    leave_core();
+    model.pauses -= model.pauses > 0;
+    if (looked || !model.certain)
+        note_owners(model.certain);
+    if (was_paused && model.pauses == 0)
+        model_next_look();
+    fuzz_note("resumed");
+}
+
+static void begin_as_child(void) {
     for (int i = 1; i < THREADS; i++)
         die(i, false);
     forget_tenancies();
@@ -772,7 +984,23 @@ static void let_fork(bool in_child) {
     held_count = 0;
     holdings.refused_deletes = 0; /* the child has no timers */
     model.active = model.waiting = model.sink = model.sink_unsure = false;
+    model.clock_step = 0;
+    model.pauses = 0;
     model.certain = true;
+}
+
+/* The package pauses before a fork and resumes after it; here either may be missing. */
+static void let_fork(uint8_t argument) {
+    bool in_child = argument & 1;
+    if (argument & 2 && model.tenancies < tenancies_most) /* else there were no end of them */
+        pause_session();
+    enter_core();
+    fake_fork(in_child);
+    leave_core();
+    if (in_child)
+        begin_as_child();
+    if (argument & 4)
+        resume_session();
 }
 
 static void plan_fault(uint8_t which, uint8_t how) {
@@ -797,6 +1025,12 @@ static void check_names(void) {
 static void pass(uint8_t argument) {
     fake_threads[argument % THREADS].used += (argument >> 3) * (int64_t)(INTERVAL / 2);
     fake_pass((argument >> 3) * INTERVAL / 4);
+}
+
+/* A pause ends where the model does not know what is found in it, or too much is. */
+static void limit_pauses(void) {
+    while (model.pauses > 0 && (!model.certain || model.tenancies >= tenancies_most))
+        resume_session();
 }
 
 static void operate(enum operation operation, uint8_t argument) {
@@ -830,7 +1064,7 @@ static void operate(enum operation operation, uint8_t argument) {
         change(argument);
         break;
     case FORK:
-        let_fork(argument & 1);
+        let_fork(argument);
         break;
     case CODE_DIED:
         FUZZ_LAW(spprof_code_died(&inner) == ++model.deaths);
@@ -851,6 +1085,7 @@ static void operate(enum operation operation, uint8_t argument) {
         pass(argument);
         break;
     }
+    limit_pauses();
     check_stats();
 }
 
@@ -862,6 +1097,8 @@ static void clear_away(void) {
     for (int i = 1; i < THREADS; i++)
         die(i, false);
     set_kind(MAIN, NORMAL);
+    while (model.pauses > 0)
+        resume_session();
     if (model.active)
         stop();
     owners_begin();
@@ -885,6 +1122,7 @@ static void try_operations(const uint8_t *bytes, size_t count) {
 
 void fuzz_one(const uint8_t *bytes, size_t count) {
     fake_kernel_begin();
+    fake_dice_begin();
     try_operations(bytes, count);
     clear_away();
 }
