@@ -45,3 +45,12 @@ def test_wall_sessions_come_and_go_with_threads_and_code(freethreaded):
     found = freethreaded.run("churn", cycles, support.amount(200), "wall").json
     assert found["laws"] == found["done"] >= cycles
     assert found["captured"] > 0
+
+
+def test_few_waits_in_c_code_end_early(freethreaded):
+    """A thread that is met running may have gone to sleep when the signal comes that asks it."""
+    for mode in ("none", "cpu", "wall"):
+        found = freethreaded.run("interrupted", mode, 3).json
+        waits, early = sum(found["waits"]), sum(found["ended_early"])
+        assert waits > 100
+        assert early <= (0 if mode == "none" else 0.05 * waits), found
