@@ -26,8 +26,8 @@ SYNTHETIC = [ROOT / "stress" / "interpreter" / f"{name}.c" for name in ("interpr
 BY_THE_CLOCK = (
     (
         "ordinary/timers.c",
-        "SYS_timer_create, clock_of_thread(tid), &event",
-        "SYS_timer_create, (clockid_t)CLOCK_MONOTONIC, &event",
+        "    if (syscall(SYS_timer_create, clock, ",
+        "    clock = CLOCK_MONOTONIC;\n    if (syscall(SYS_timer_create, clock, ",
     ),
 )
 
