@@ -89,8 +89,9 @@ class Children:
 
     @contextlib.contextmanager
     def start(self, command, **options):
-        """`with children.start(...) as child`: it leads a session of its own. `options` are subprocess.Popen's. Raises
-        Stopped instead, or at the end, where all were stopped."""
+        """`with children.start(...) as child`: it leads a session of its own, and ends with the block
+        where that raises. `options` are subprocess.Popen's. Raises Stopped instead, or at the end,
+        where all were stopped."""
         with self.lock:
             if self.stopped:
                 raise Stopped
@@ -98,6 +99,9 @@ class Children:
             self.running.add(child)
         try:
             yield child
+        except BaseException:
+            end_group(child)
+            raise
         finally:
             with self.lock:
                 self.running.discard(child)

@@ -5,6 +5,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
@@ -206,6 +207,22 @@ def test_one_case(driver):
     assert run(driver, "cpu-sink", "open", "2", "once", "999").stdout == "holds; the fault was not reached\n"
 
 
+def test_as_many_programs_at_once_as_there_are_processors_for(monkeypatch, capsys):
+    runner = support.module_of(FAULTS / "run.py")
+    monkeypatch.setenv("STRESS_PROCESSORS", "3")
+    monkeypatch.setattr("stress.lanes.free_memory", lambda: 1 << 50)
+    meeting = threading.Barrier(3)
+
+    def meet(name, command, children):
+        meeting.wait(support.HANG_SECONDS)
+        return {"open": len(name)}
+
+    monkeypatch.setattr(runner, "run", meet)
+    monkeypatch.setattr(runner, "commands", lambda short: ((name, [name]) for name in "abcdef"))
+    assert runner.run_all(True) == {name: {"open": 1} for name in "abcdef"}
+    assert capsys.readouterr().out == "3 programs at once, on 3 processors\n"
+
+
 # --- the whole run -----------------------------------------------------------------------------------------
 
 
@@ -216,7 +233,8 @@ def running(program):
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM], ids=lambda how: how.name)
 def test_interrupting_leaves_nothing(driver, how, tmp_path):
     """In a tree of its own, whose drivers are nobody else's."""
-    for name in ("stress/faults/run.py", "stress/children.py", "stress/results.py", "build/stress/faults/driver"):
+    modules = [f"stress/{name}.py" for name in ("faults/run", "children", "interpreters", "lanes", "results")]
+    for name in [*modules, "build/stress/faults/driver"]:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(support.ROOT / name, tmp_path / name)
     program = tmp_path / "build/stress/faults/driver"

@@ -15,6 +15,8 @@ sys.path.insert(0, str(CHAOS))
 
 soak = support.module_of(CHAOS / "soak.py")
 
+from stress.interpreters import FREE_THREADED  # noqa: E402 - the path that soak.py itself has set
+
 MIB = 1 << 20
 ACT_SECONDS = 2
 
@@ -51,7 +53,7 @@ def runner(**changes):
     made = soak.Runner.__new__(soak.Runner)
     made.interpreter, made.problem, made.minutes = "3.14t", None, []
     made.resident = readings(16, lambda _: MIB)
-    found = {"wrong": [], "impossible": 0, "examples": [], "left": {}}
+    found = {"wrong": [], "impossible": 0, "examples": [], "left": {}, "players": 1}
     made.latest = {**found, **changes}
     return made
 
@@ -73,12 +75,19 @@ def test_growth_problems_and_nothing_are_complaints():
     grown = runner()
     grown.resident = readings(16, lambda seconds: MIB * (3 if seconds > 600 else 1))
     assert ["resident memory grew by 2.0 MiB" in complaint for complaint in grown.complaints()] == [True]
+    assert list(runner_with(grown.resident, players=2).complaints()) == []
     hung = runner()
     hung.problem = "hung"
     assert list(hung.complaints()) == ["hung"]
     idle = runner()
     idle.latest = None
     assert list(idle.complaints()) == ["no act was finished: nothing was tested"]
+
+
+def runner_with(resident, **changes):
+    made = runner(**changes)
+    made.resident = resident
+    return made
 
 
 @pytest.fixture(scope="module")
@@ -99,7 +108,7 @@ def test_a_short_run(command, tmp_path):
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.startswith("soak: seed 11\n") and "growth of resident memory" in done.stdout
     found = json.loads(path.read_text())
-    for name in ("3.13t", "3.14t"):
+    for name in FREE_THREADED:
         final = found[name]["final"]
         assert final["captured"] > 0 and final["judged"] > 0 and final["sessions"] > 0
         assert sum(final["handler_ns"]) > 0 and final["worst_handler_ns"] > 0
@@ -107,20 +116,27 @@ def test_a_short_run(command, tmp_path):
     assert found["complaints"] == [] and not found["interrupted"]
 
 
-def test_interrupting_leaves_nothing_and_keeps_what_it_had(command, tmp_path):
+def test_interrupting_one_on_many_processors_leaves_nothing_and_keeps_what_it_had(command, tmp_path):
     path, log = tmp_path / "soak.json", tmp_path / "log"
     with open(log, "w") as output:
         child = subprocess.Popen(
-            [*command, path], env=environment(TMPDIR=str(tmp_path)), stdout=output, stderr=subprocess.STDOUT
+            [*command, path],
+            env=environment(TMPDIR=str(tmp_path), STRESS_PROCESSORS="12"),
+            stdout=output,
+            stderr=subprocess.STDOUT,
         )
     limit = time.monotonic() + support.HANG_SECONDS
-    while len(list(tmp_path.glob("soak-*/*.json"))) < 2 and time.monotonic() < limit:
+    while len(list(tmp_path.glob("soak-*/*.json"))) < len(FREE_THREADED) and time.monotonic() < limit:
         time.sleep(0.05)
     child.send_signal(signal.SIGTERM)
     assert child.wait(60) == 130, log.read_text()
     found = json.loads(path.read_text())
-    assert found["interrupted"] and found["3.14t"]["final"]["acts"] > 0
-    assert log.read_text().splitlines()[-1] == "to repeat: STRESS_SEED=11 ninja soak"
+    assert found["interrupted"] and found["processors"] == 12
+    for name in FREE_THREADED:
+        final = found[name]["final"]
+        assert final["acts"] > 0
+        assert final["players"] == 12 // len(FREE_THREADED) - 2, "two processors are the witness's"
+    assert log.read_text().splitlines()[-1] == "to repeat: STRESS_SEED=11 STRESS_PROCESSORS=12 ninja soak"
     assert not list(tmp_path.glob("soak-*")), "a temporary folder was left"
     limit = time.monotonic() + 20  # what was killed may still be ending
     while (left := processes_of(tmp_path)) and time.monotonic() < limit:

@@ -2,12 +2,15 @@
 
 import ctypes
 import json
+import os
 import platform
 import subprocess
 import sys
 
 import pytest
 import support
+
+from stress.interpreters import FREE_THREADED
 
 STEP = support.ROOT / "stress" / "step"
 
@@ -30,18 +33,20 @@ def runner():
 
 @pytest.fixture(scope="module")
 def short_run(interpreter, tmp_path_factory):
-    for name in ("3.13t", "3.14t"):
+    for name in FREE_THREADED:
         interpreter(name)
         build(name)
-    result = tmp_path_factory.mktemp("step") / "step.json"
-    run = subprocess.run(
-        [sys.executable, STEP / "run.py", "--short", "--result", result], capture_output=True, text=True
-    )
+    return run_short(tmp_path_factory.mktemp("step") / "step.json", STRESS_PROCESSORS="2")["interpreters"]
+
+
+def run_short(result, *flags, **environment):
+    command = [sys.executable, STEP / "run.py", "--short", "--result", result, *flags]
+    run = subprocess.run(command, env={**os.environ, **environment}, capture_output=True, text=True)
     assert run.returncode == 0, run.stdout + run.stderr
-    return json.loads(result.read_text())["interpreters"]
+    return json.loads(result.read_text())
 
 
-@pytest.mark.parametrize("name", ["3.13t", "3.14t"])
+@pytest.mark.parametrize("name", FREE_THREADED)
 def test_stacks_are_continuous(short_run, name):
     found = short_run[name]
     print(f"{name}: {100 * found['captured'] / found['points']:.2f} % of {found['points']:,} points captured")
@@ -53,7 +58,44 @@ def test_stacks_are_continuous(short_run, name):
 
 
 def test_instantiation_through_the_trampoline_was_met(short_run):
-    assert short_run["3.14t"]["trampolines"] > 0  # 3.13t does not specialise calls
+    for name in {*FREE_THREADED} - {"3.13t"}:  # which does not specialise calls
+        assert short_run[name]["trampolines"] > 0, name
+
+
+def test_parts_of_the_workload_are_stepped_at_once(short_run, tmp_path):
+    """And all of it is, once."""
+    found = run_short(tmp_path / "step.json", "--only", "3.14t", STRESS_PROCESSORS="2")
+    assert found["processors"] == 2
+    whole, parts = short_run["3.14t"], found["interpreters"]["3.14t"]
+    assert (whole["children"], parts["children"]) == (1, 2)
+    assert parts["threads"] == whole["threads"]
+    assert parts["trampolines"] == whole["trampolines"]
+    assert abs(parts["frames_gained"] - whole["frames_gained"]) <= 10  # a child's own
+
+
+@pytest.mark.parametrize(
+    "processors, names, mode, parts",
+    [
+        (2, FREE_THREADED, "all", 1),
+        (64, FREE_THREADED, "control", 1),
+        (8, ("3.13t", "3.14t"), "all", 4),
+        (3, ("3.14t",), "every", 3),
+        (64, ("3.14t",), "short", 7),
+    ],
+)
+def test_there_are_as_many_parts_as_processors_for_them(runner, monkeypatch, processors, names, mode, parts):
+    monkeypatch.setenv("STRESS_PROCESSORS", str(processors))
+    monkeypatch.setattr("stress.lanes.free_memory", lambda: 1 << 50)
+    assert runner.parts_for(names, mode) == parts
+
+
+def test_what_parts_have_found_is_added_up(runner):
+    drops = [{"detached": {"birth": {"f": 1, "g": 2}}}, {"detached": {"birth": {"g": 3}, "end": {"h": 4}}}]
+    one, other = ({**GOOD, "dropped": each, "version": "3.14", "broken": [each]} for each in drops)
+    found = runner.merged([one, {**other, "free_threaded": False}])
+    assert found["points"] == 200 and found["captured"] == 194 and found["version"] == "3.14"
+    assert found["dropped"] == {"detached": {"birth": {"f": 1, "g": 5}, "end": {"h": 4}}}
+    assert found["broken"] == drops and found["free_threaded"] is False and found["children"] == 2
 
 
 # --- what fails a run --------------------------------------------------------------------------------

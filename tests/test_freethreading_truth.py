@@ -474,3 +474,27 @@ def test_growing_memory_is_a_complaint():
 def test_shares_of_looks_on_the_beat_make_a_cells_shares():
     shares = runner.shares({"families": {"left": 3, "right": 1}, "truth": {"left": 0.5, "right": 0.5}})
     assert shares == "left 0.750 (true 0.500) right 0.250 (true 0.500)"
+
+
+@pytest.mark.parametrize("processors, count", [(1, 1), (2, 1), (3, 1), (12, 4), (1000, 9)])
+def test_as_many_cells_at_once_as_there_are_processors_for(monkeypatch, capsys, processors, count):
+    monkeypatch.setenv("STRESS_PROCESSORS", str(processors))
+    meeting = threading.Barrier(count)
+
+    def run_cell(cell, python, seconds, patience, children):
+        assert 0 < seconds < 90
+        cell.problem = "met"
+        meeting.wait(support.HANG_SECONDS)
+
+    monkeypatch.setattr(runner, "run_cell", run_cell)
+    monkeypatch.setattr(runner.sys.modules["stress.lanes"], "free_memory", lambda: 1 << 50)
+    cells = [runner.Cell("families_5", "3.14t", "wall") for _ in range(count * (9 // count))]
+    assert runner.run_all(cells, {"3.14t": "python"}, 90, 1)
+    assert capsys.readouterr().out.startswith(f"{count} cells at once, on {processors} processors\n")
+    assert runner.summary(cells, 1, False)["processors"] == processors
+
+
+def test_the_line_that_repeats_a_run_names_its_processors(monkeypatch):
+    monkeypatch.setenv("STRESS_PROCESSORS", "5")
+    monkeypatch.setenv("TRUTH_SECONDS", "9")
+    assert runner.repeat_command(runner.parse([])) == "TRUTH_SECONDS=9 STRESS_PROCESSORS=5 ninja truth"

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -117,6 +118,43 @@ def test_the_oracle_sees_a_core_that_lies(lie, tmp_path):
     assert done.returncode == 1
     assert found["impossible"] > 0
     assert "impossible stacks" in wrong[0]
+
+
+# --- all processors ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("processors, threads", [(1, 4), (2, 4), (12, 12), (64, 16)])
+@pytest.mark.parametrize("part, last", [("synthetic", None), ("storm", None), ("cpython", -1)])
+def test_threads_and_what_they_do_grow_with_the_processors(monkeypatch, tmp_path, part, last, processors, threads):
+    monkeypatch.setenv("STRESS_PROCESSORS", str(processors))
+    commands = []
+
+    class Started(Exception):
+        """What was to be run is known."""
+
+    def run_child(what, command, environment, errors):
+        commands.append(command)
+        raise Started
+
+    monkeypatch.setattr(run, "run_child", run_child)
+    amount = run.Amount(synthetic=(400, 40), storm=(400, 40), cpython=(400, 40))
+    with pytest.raises(Started):
+        run.RUNS[part](amount, 7, tmp_path)
+    assert commands[0][:last][-4:] == [100 * threads, 10 * threads, 7, threads]
+
+
+def test_controls_run_at_once(monkeypatch, tmp_path):
+    monkeypatch.setenv("STRESS_PROCESSORS", "8")
+    meeting = threading.Barrier(2)
+
+    def run_child(what, command, environment, errors, start):
+        meeting.wait(support.HANG_SECONDS)
+        Path(errors).write_text(REPORT.format("ring_push /somewhere/core/ring.c:24:5"))
+        return run.REPORTED, ""
+
+    monkeypatch.setattr(run, "run_child", run_child)
+    found, wrong = run.run_controls(run.SHORT, 1, tmp_path)
+    assert list(found) == [control.name for control in controls.CONTROLS] and wrong == []
 
 
 REPORT = """==================

@@ -1,4 +1,4 @@
-"""What the harnesses below stress share: children that end, and results that are whole."""
+"""What the harnesses below stress share: children, processors and results."""
 
 import contextlib
 import json
@@ -16,7 +16,7 @@ import support
 
 sys.path.insert(0, str(support.ROOT))
 
-from stress import children, results
+from stress import cells, children, lanes, results
 
 
 def test_a_result_replaces_the_one_before(tmp_path):
@@ -120,6 +120,12 @@ def test_children_that_are_stopped_end_and_no_more_start():
         raise AssertionError("one more was started")
 
 
+def test_child_ends_where_its_block_raises():
+    with pytest.raises(ZeroDivisionError), children.Children().start(["sleep", "600"]) as child:
+        raise ZeroDivisionError
+    assert child.returncode == -signal.SIGKILL
+
+
 def test_an_interrupt_waits_for_what_is_undisturbed():
     before = signal.getsignal(signal.SIGTERM)
     done = []
@@ -128,6 +134,165 @@ def test_an_interrupt_waits_for_what_is_undisturbed():
         done.append("after the signal")
     assert done
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+# --- how much of the machine is used --------------------------------------------------------------
+
+
+def test_processors_are_those_that_the_run_may_use(monkeypatch):
+    monkeypatch.delenv("STRESS_PROCESSORS", raising=False)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {1, 4, 6})
+    assert lanes.processors() == 3
+    assert lanes.chosen() == []
+    monkeypatch.setenv("STRESS_PROCESSORS", "12")
+    assert lanes.processors() == 12
+    assert lanes.chosen() == ["STRESS_PROCESSORS=12"]
+
+
+@pytest.mark.parametrize("text", ["many", "0", "-1", "2.5", "4097", "\u0662"])
+def test_bad_number_of_processors_is_named(monkeypatch, text):
+    monkeypatch.setenv("STRESS_PROCESSORS", text)
+    with pytest.raises(SystemExit, match=f"STRESS_PROCESSORS is '{text}'; set it to a number"):
+        lanes.processors()
+
+
+GENEROUS = 1 << 50
+
+
+@pytest.mark.parametrize(
+    "processors, each, least, memory, files, count",
+    [
+        (64, 1, 1, GENEROUS, 1 << 20, 64),
+        (64, 3, 1, GENEROUS, 1 << 20, 21),
+        (2, 3, 1, GENEROUS, 1 << 20, 1),
+        (1, 4, 2, GENEROUS, 1 << 20, 2),  # no fewer than that on a small machine
+        (64, 1, 1, 10 * lanes.MEMORY_EACH, 1 << 20, 5),  # half of it
+        (64, 1, 2, 1 << 20, 1 << 20, 1),
+        (64, 1, 1, GENEROUS, 7 * lanes.FILES_EACH, 7),
+    ],
+)
+def test_as_many_run_at_once_as_the_machine_holds(monkeypatch, processors, each, least, memory, files, count):
+    monkeypatch.setenv("STRESS_PROCESSORS", str(processors))
+    monkeypatch.setattr(lanes, "free_memory", lambda: memory)
+    monkeypatch.setattr(lanes, "free_files", lambda: files)
+    assert lanes.at_once(each, least) == count
+
+
+@pytest.mark.parametrize("most, used, free", [(None, None, 3 << 30), ("max", "5", 3 << 30), ("1000", "400", 600)])
+def test_free_memory_is_the_machines_and_the_control_groups(tmp_path, monkeypatch, most, used, free):
+    (tmp_path / "meminfo").write_text("MemTotal:  4194304 kB\nMemAvailable:  3145728 kB\n")
+    for name, text in (("memory.max", most), ("memory.current", used)):
+        if text is not None:
+            (tmp_path / name).write_text(f"{text}\n")
+    monkeypatch.setattr(lanes, "MEMINFO", tmp_path / "meminfo")
+    monkeypatch.setattr(lanes, "CGROUP", tmp_path)
+    assert lanes.free_memory() == free
+
+
+class Clock:
+    def __init__(self, monkeypatch):
+        self.now = 1000.0
+        monkeypatch.setattr(lanes.time, "monotonic", lambda: self.now)
+
+
+def test_time_is_shared_by_weight_and_what_is_saved_is_too(monkeypatch):
+    clock = Clock(monkeypatch)
+    shares = lanes.Shares([1, 2, 1, 0], count=1, total=44, overhead=1, least=0.5)
+    assert shares.take() == 10  # of 40
+    clock.now += 11
+    assert shares.take() == 20
+    clock.now += 5  # it ended early
+    assert shares.take() == 26
+    clock.now += 27
+    assert shares.take() == 0.5
+
+
+def test_time_is_that_of_all_lanes_and_of_no_lane_exceeded(monkeypatch):
+    clock = Clock(monkeypatch)
+    shares = lanes.Shares([1] * 4, count=2, total=22, overhead=1, least=0.5)
+    assert (shares.take(), shares.take()) == (10, pytest.approx(41 / 3))
+    clock.now += 12
+    assert (shares.take(), shares.take()) == (9, 9)
+
+
+def test_cells_run_at_once_and_no_more_than_that():
+    meeting, running, lock, most = threading.Barrier(3), [], threading.Lock(), []
+
+    def work(cell):
+        with lock:
+            running.append(cell)
+            most.append(len(running))
+        meeting.wait(support.HANG_SECONDS)  # three at a time, or this breaks
+        with lock:
+            running.remove(cell)
+
+    lanes.run_at_once(work, range(9), 3, children.Children())
+    assert len(most) == 9 and max(most) == 3
+
+
+@pytest.mark.parametrize("raised", [ZeroDivisionError, SystemExit])
+def test_cell_that_raises_ends_the_others_and_no_more_begin(raised):
+    begun, child_runs, all_of_them = [], threading.Event(), children.Children()
+
+    def work(cell):
+        begun.append(cell)
+        if cell == 0:
+            with all_of_them.start(["sleep", "600"]) as child:
+                child_runs.set()
+                child.wait()
+        child_runs.wait(support.HANG_SECONDS)
+        raise raised
+
+    with pytest.raises(raised):
+        lanes.run_at_once(work, range(100), 2, all_of_them)
+    assert all_of_them.running == set()
+    assert sorted(begun) == [0, 1]
+
+
+def test_interrupted_cells_end():
+    all_of_them, began = children.Children(), []
+
+    def work(cell):
+        with all_of_them.start(["sleep", "600"]) as child:
+            began.append(child)
+            signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+            child.wait()
+
+    with pytest.raises(KeyboardInterrupt):
+        lanes.run_at_once(work, range(3), 1, all_of_them)
+    assert [child.returncode for child in began] == [-signal.SIGKILL]
+
+
+# --- a cell ---------------------------------------------------------------------------------------
+
+
+def watched(script, seconds=support.HANG_SECONDS):
+    """What becomes of a shell's script, which has the path of its result as $1."""
+    command = ["sh", "-c", script, "sh"]
+    return cells.watch(lambda result: [*command, result], dict(os.environ), seconds, children.Children(), "cell-")
+
+
+@pytest.mark.parametrize(
+    "script, found, problem",
+    [
+        ("echo 5 > $1", 5, None),
+        ("echo 5 > $1; echo why >&2; exit 3", 5, "exited with status 3\n    why"),
+        ("echo said; kill -SEGV $$", None, "crashed with SIGSEGV\n    said"),
+        ("true", None, "left no result"),
+    ],
+)
+def test_what_became_of_a_cell_is_told(script, found, problem):
+    assert watched(script) == (found, problem)
+
+
+def test_cell_that_hangs_ends_with_what_it_started(tmp_path):
+    pid = tmp_path / "pid"
+    found, problem = watched(f"sleep 600 & echo $! > {pid}; echo waiting; wait", 1)
+    assert (found, problem) == (None, "hung\n    waiting")
+    until = time.monotonic() + support.HANG_SECONDS
+    while is_running(pid.read_text().strip()) and time.monotonic() < until:
+        time.sleep(0.01)
+    assert not is_running(pid.read_text().strip())
 
 
 # --- signals that whoever started it had ignored -------------------------------------------------

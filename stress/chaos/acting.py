@@ -12,13 +12,23 @@ from sessions import Sessions
 from stage import Stage
 
 WITNESSES = ("families_5", "families_20", "generators", "callbacks")
+# The witness has two of the processors that there are for a troupe; an antagonist has a thread for each
+# of the others. But no more than this: eight thread storms are 300 threads, and the witness needs its
+# turn.
+PROCESSORS_OF_WITNESS = 2
+PLAYERS_MOST = 8
+
+
+def players_for(processors):
+    """How many threads act the same antagonist at once, where it can be acted by several."""
+    return max(1, min(processors - PROCESSORS_OF_WITNESS, PLAYERS_MOST))
 
 
 class Troupe:
     """Who acts in this process, in one act after the other."""
 
-    def __init__(self, mode):
-        self.mode = mode
+    def __init__(self, mode, processors):
+        self.mode, self.players = mode, players_for(processors)
         self.sessions = Sessions(mode)
         self.workloads = {}  # made once: 3.13t keeps code objects for ever, with no profiler in the process
         self.rounds = {}
@@ -26,7 +36,8 @@ class Troupe:
         self.wrong = []
 
     def act(self, names, witness, dice, seconds):
-        """One act: a witness, a session, and each antagonist on a thread of its own until the time is over."""
+        """One act: a witness, a session, and each antagonist on a thread of its own, or on several,
+        until the time is over."""
         stage = Stage(self.mode)
         workload = self.workloads.get(witness) or self.workloads.setdefault(witness, workloads.make(witness))
         if hasattr(workload, "dress"):
@@ -46,12 +57,13 @@ class Troupe:
         self.sessions.judge(Bench(workload, stage.roles, None, None, None), guests)
 
     def run(self, cast, dice, until):
-        played = {}
+        played = []
         threads = [
             threading.Thread(
                 target=self.play, args=(played, name, antagonist, random.Random(dice.getrandbits(64)), until)
             )
             for name, antagonist in cast.items()
+            for _ in range(self.players if antagonist.in_company else 1)
         ]
         for thread in threads:
             thread.start()
@@ -59,7 +71,7 @@ class Troupe:
             time.sleep(0.005)  # where Python's signal handlers run
         for thread in threads:
             thread.join()
-        for name, rounds in played.items():  # added up here: an integer that lives on holds a page of its maker's heap
+        for name, rounds in played:  # added up here: an integer that lives on holds a page of its maker's heap
             self.rounds[name] = self.rounds.get(name, 0) + rounds
 
     def play(self, played, name, antagonist, dice, until):
@@ -67,7 +79,7 @@ class Troupe:
         while not rounds or time.monotonic() < until:
             self.guard(name, antagonist.round, dice)
             rounds += 1
-        played[name] = rounds
+        played.append((name, rounds))
 
     def guard(self, name, function, *arguments):
         try:

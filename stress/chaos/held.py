@@ -6,8 +6,9 @@ import os
 import sys
 import time
 
-# More than this at the end than after the warm-up is a leak, bytes: of the C library's heap, where the core's own memory
-# is, and of the process, where a free-threaded interpreter that makes code grows by itself.
+# More than this at the end than after the warm-up is a leak, bytes: of the C library's heap, where the
+# core's own memory is, and of the process, where a free-threaded interpreter that makes code grows by
+# itself, by as much with each thread that does.
 HEAP_MOST = 1 << 20
 PROCESS_MOST = 32 << 20
 # A thread that was joined may still be on its way out of the kernel.
@@ -67,13 +68,14 @@ def settled(before):
         time.sleep(0.01)
 
 
-def leaks(before, after, kept=0):
-    """`kept`: bytes that the interpreter itself keeps of what was done, sampled or not."""
+def leaks(before, after, kept=0, players=1):
+    """`kept`: bytes that the interpreter itself keeps of what was done, sampled or not. `players`: how
+    many threads did it at once."""
     found = []
     for name in ("timers", "threads", "files"):
         if after[name] > before[name]:
             found.append(f"{after[name] - before[name]} {name} were left")
-    for name, most in (("heap", HEAP_MOST), ("process", PROCESS_MOST + kept)):
+    for name, most in (("heap", HEAP_MOST), ("process", PROCESS_MOST * players + kept)):
         if after[name] - before[name] > most:
             found.append(f"the {name} grew by {(after[name] - before[name]) / 2**20:.1f} MiB")
     return found

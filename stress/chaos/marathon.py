@@ -1,6 +1,6 @@
 """One process of the soak: mixed chaos, act after act, until it is ended.
 
-    marathon.py SEED RESULT
+    marathon.py SEED PROCESSORS RESULT
 
 The first acts are each antagonist alone, in both modes, so that what it takes at all is there early; then some drawn at
 random are mixed. After each act RESULT is written anew with all that was found so far, and before each it is said on
@@ -43,8 +43,8 @@ def programme(dice):
 
 
 def main():
-    seed, path = sys.argv[1:]
-    dice, began, troupe = random.Random(seed), time.monotonic(), Troupe(MODES[0])
+    seed, processors, path = sys.argv[1:]
+    dice, began, troupe = random.Random(seed), time.monotonic(), Troupe(MODES[0], int(processors))
     first, left = held.counted(), {}
     for acts, (mode, cast, seconds) in enumerate(programme(dice), 1):
         troupe.sessions.mode = troupe.mode = mode
@@ -54,7 +54,7 @@ def main():
         now = held.settled(first)
         left |= {name: max(now[name] - first[name], left.get(name, 0)) for name in now if now[name] > first[name]}
         found = {**troupe.findings(), **now, **held.memory(), **handler_times()}
-        found |= {"acts": acts, "seconds": time.monotonic() - began, "left": left}
+        found |= {"acts": acts, "players": troupe.players, "seconds": time.monotonic() - began, "left": left}
         write_whole(path, found, indent=None)  # by the encoder in C, which makes no objects of its own
 
 

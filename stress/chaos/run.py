@@ -1,23 +1,23 @@
 """Chaos: antagonists beside a program whose possible stacks are known, sampled at the fastest interval.
 
-Every antagonist runs alone, and some drawn at random run together, on 3.13t and 3.14t, in cpu and wall mode, each cell in
-a process of its own. A crowd of a thousand threads has a cell of its own too. Afterwards: every tick captured or counted,
-no impossible stack, nothing left behind, and all programs' results right.
+Every antagonist runs alone, and some drawn at random run together, on each free-threaded interpreter,
+in cpu and wall mode, each cell in a process of its own. A crowd of a thousand threads or more has a
+cell of its own too. Cells run at once, and have more threads, as there are processors for. Afterwards:
+every tick captured or counted, no impossible stack, nothing left behind, and all programs' results
+right.
 
 Environment:
-  STRESS_SECONDS=n   all cells together (default 180; with --short 40)
-  STRESS_SEED=n      of every random choice (default: another each time, printed first)
-  STRESS_ONLY=text   only cells whose name (antagonist/interpreter/mode) contains it
+  STRESS_SECONDS=n      all cells together (default 180; with --short 40)
+  STRESS_SEED=n         of every random choice (default: another each time, printed first)
+  STRESS_ONLY=text      only cells whose name (antagonist/interpreter/mode) contains it
+  STRESS_PROCESSORS=n   how many processors to count on (default: those that it may use)
 """
 
 import argparse
-import json
 import os
 import random
 import shlex
-import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 
@@ -28,17 +28,22 @@ for folder in (HERE, ROOT):
 
 from antagonists import ANTAGONISTS  # noqa: E402 - a sibling, wherever this is run from
 
-from stress.children import catch_signals, describe, end_group, undisturbed  # noqa: E402
+from stress.cells import watch  # noqa: E402
+from stress.children import Children, catch_signals  # noqa: E402
+from stress.interpreters import FREE_THREADED  # noqa: E402
+from stress.lanes import Shares, at_once, chosen, processors, run_at_once  # noqa: E402
 from stress.results import bound, write_whole  # noqa: E402
 from stress.truth.run import find_python  # noqa: E402
 
-INTERPRETERS = ("3.13t", "3.14t")
 MODES = ("cpu", "wall")
 MIXED = 3  # of each interpreter and mode
 SHORT = ("mixed", "starts")
 # Where each read of an observer is a system call that waits for whoever maps memory: an impossible stack is likeliest there.
 SLOW_READS = "fault_library+maps+threads"
-AT_ONCE = 2
+# A cell is a witness of two or three threads, and an antagonist or some. Two run at once on a small
+# machine all the same: each is then taken from its processor in the midst of anything.
+PROCESSORS_A_CELL = 4
+LEAST_AT_ONCE = 2
 # What the start of a cell, its judgement and its end take besides the acts, seconds.
 OVERHEAD = 2.0
 LEAST_SECONDS = 0.5
@@ -62,16 +67,18 @@ class Cell:
     def ran(self):
         return self.found is not None or self.problem is not None
 
-    def command(self, python, seconds, seed, result):
+    def command(self, python, seconds, seed, room, result):
+        """`room`: the processors that are there for this cell. The crowd, most of which waits, has all."""
         if self.act == "crowd":
-            return [python, HERE / "crowd.py", self.mode, f"{seconds:.2f}", result]
-        return [python, HERE / "child.py", self.act, self.mode, f"{seconds:.2f}", f"{seed}/{self.name}", result]
+            return [python, HERE / "crowd.py", self.mode, f"{seconds:.2f}", str(processors()), result]
+        name = f"{seed}/{self.name}"
+        return [python, HERE / "child.py", self.act, self.mode, f"{seconds:.2f}", name, str(room), result]
 
 
 def all_cells(short):
     acts = SHORT if short else [*ANTAGONISTS, SLOW_READS, "mixed", "crowd"]
     for act in acts:
-        for interpreter in INTERPRETERS:
+        for interpreter in FREE_THREADED:
             for mode in MODES:
                 for number in range(1 if short else MIXED) if act == "mixed" else (None,):
                     yield Cell(act, interpreter, mode, number)
@@ -100,72 +107,36 @@ def environment_of(interpreter):
 # --- cells that run ----------------------------------------------------------------------------------------
 
 
-class Running:
-    """A cell's child, from its start to the last of its process group."""
+def cells_at_once(cells):
+    return min(len(cells), at_once(PROCESSORS_A_CELL, LEAST_AT_ONCE))
 
-    def __init__(self, cell, python, seconds, patience, seed):
-        self.cell = cell
-        self.folder = tempfile.TemporaryDirectory(prefix="chaos-")
-        self.result, self.errors = Path(self.folder.name) / "result.json", Path(self.folder.name) / "errors"
-        self.limit = time.monotonic() + seconds + patience
-        with open(self.errors, "w") as log:
-            self.child = subprocess.Popen(
-                cell.command(python, seconds, seed, self.result),
-                env=environment_of(cell.interpreter),
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
 
-    def over(self):
-        """Whether it has ended, or has had its time."""
-        return self.child.poll() is not None or time.monotonic() > self.limit
-
-    def conclude(self):
-        status = self.child.poll()
-        self.end()
-        cell = self.cell
-        cell.problem = "hung" if status is None else describe(status)
-        if self.result.exists():
-            cell.found = json.loads(self.result.read_text())
-        elif cell.problem is None:
-            cell.problem = "left no result"
-        if cell.problem is not None:
-            tail = self.errors.read_text(errors="replace").splitlines()[-8:]
-            cell.problem += "".join(f"\n    {line}" for line in tail)
-        self.folder.cleanup()
-
-    def end(self):
-        end_group(self.child)
-
-    def abandon(self):
-        self.end()
-        self.folder.cleanup()
+def run_cell(cell, python, seconds, options, room, children):
+    cell.found, cell.problem = watch(
+        lambda result: cell.command(python, seconds, options.seed, room, result),
+        environment_of(cell.interpreter),
+        seconds + options.patience,
+        children,
+        "chaos-",
+    )
 
 
 def run_all(cells, pythons, options):
-    """Runs them, AT_ONCE at a time, what is left of the time shared among those that are left. False: interrupted."""
-    end = time.monotonic() + options.seconds
-    waiting, running = list(cells), []
+    """False: interrupted."""
+    children, count = Children(), cells_at_once(cells)
+    room = max(1, processors() // count)
+    shares = Shares([1] * len(cells), count, options.seconds, OVERHEAD, LEAST_SECONDS)
+    print(f"{count} cells at once, on {processors()} processors")
+    print(HEAD, flush=True)
+
+    def work(cell):
+        run_cell(cell, pythons[cell.interpreter], shares.take(), options, room, children)
+        print("\n".join([row(cell), *details(cell)]), flush=True)
+
     try:
-        while waiting or running:
-            while waiting and len(running) < AT_ONCE:
-                share = (end - time.monotonic()) * AT_ONCE / len(waiting) - OVERHEAD
-                cell = waiting.pop(0)
-                seconds = max(LEAST_SECONDS, share)
-                with undisturbed():
-                    running.append(Running(cell, pythons[cell.interpreter], seconds, options.patience, options.seed))
-            time.sleep(0.02)
-            for done in [each for each in running if each.over()]:
-                done.conclude()
-                running.remove(done)  # last: what an interrupt meets before is abandoned, a second time if need be
-                print("\n".join([row(done.cell), *details(done.cell)]), flush=True)
+        run_at_once(work, cells, count, children)
     except KeyboardInterrupt:
         return False
-    finally:
-        for each in running:
-            each.abandon()
     return True
 
 
@@ -198,8 +169,8 @@ def crowd_complaints(found):
         yield f"{100 * rate:.2f} % of the ticks were captured, of {100 * CAPTURED_LEAST:.0f} %"
     if found["bytes_per_idle_thread"] > IDLE_MOST:
         yield f"an idle thread costs {found['bytes_per_idle_thread'] / 1024:.1f} KiB, of {IDLE_MOST / 1024:.0f}"
-    if min(found["alive"], found["threads"]) < 1000:
-        yield f"{found['threads']} threads sampled and {found['alive']} alive, of 1000"
+    if min(found["alive"], found["threads"]) < found["crowd"]:
+        yield f"{found['threads']} threads sampled and {found['alive']} alive, of {found['crowd']}"
 
 
 def summary(cells, options, seconds, complete):
@@ -215,6 +186,7 @@ def summary(cells, options, seconds, complete):
         "wrong": sum(len(each["wrong"]) for each in found),
         **{key: sum(each.get(key, 0) for each in found) for key in ("ticks", "captured", "judged", "sessions")},
         "seconds": round(seconds, 1),
+        "processors": processors(),
         "interrupted": not complete,
         "complaints": [f"{cell.name}: {text}" for cell in ran for text in complaints(cell)],
         "cells": [{"name": cell.name, "problem": cell.problem, **(cell.found or {})} for cell in ran],
@@ -253,7 +225,7 @@ def details(cell):
 
 
 def repeat_command(options, wrong):
-    names = [f"STRESS_SEED={options.seed}"]
+    names = [f"STRESS_SEED={options.seed}", *chosen()]
     only = wrong[0][0].name if wrong else os.environ.get("STRESS_ONLY", "")
     if only:
         names.append(f"STRESS_ONLY={shlex.quote(only)}")
@@ -322,11 +294,10 @@ def main():
     options = parse(sys.argv[1:])
     print(f"chaos: seed {options.seed}", flush=True)
     cells = choose_cells(options.short)
-    for name in INTERPRETERS:
+    for name in FREE_THREADED:
         environment_of(name)
-    pythons = {name: find_python(name) for name in INTERPRETERS}
+    pythons = {name: find_python(name) for name in FREE_THREADED}
     began = time.monotonic()
-    print(HEAD, flush=True)
     complete = run_all(cells, pythons, options)
     result = summary(cells, options, time.monotonic() - began, complete)
     write_whole(options.json, result)

@@ -1,11 +1,13 @@
-"""Soak: mixed chaos with sessions that start and stop, for long, on 3.13t and 3.14t at once.
+"""Soak: mixed chaos with sessions that start and stop, for long, on each free-threaded interpreter at
+once. Each has its part of the processors, and acts with so many more threads.
 
 Prints a line a minute for each: samples, ticks dropped by reason, the handler's longest run, resident memory, open
 timers. At the end a table, and the handler's times as a histogram. What it had is kept when it is interrupted.
 
 Environment:
-  SOAK_MINUTES=n   how long (default 60)
-  STRESS_SEED=n    of every random choice (default: another each time, printed first)
+  SOAK_MINUTES=n        how long (default 60)
+  STRESS_SEED=n         of every random choice (default: another each time, printed first)
+  STRESS_PROCESSORS=n   how many processors to count on (default: those that it may use)
 """
 
 import argparse
@@ -25,12 +27,15 @@ for folder in (HERE, ROOT):
 import run as chaos  # noqa: E402 - a sibling, wherever this is run from
 
 from stress.children import catch_signals, describe, end_group, undisturbed  # noqa: E402
+from stress.interpreters import FREE_THREADED  # noqa: E402
+from stress.lanes import chosen, processors  # noqa: E402
 from stress.results import bound, write_whole  # noqa: E402
 from stress.truth.run import find_python  # noqa: E402
 
 RESULT = ROOT / "build" / "results" / "soak.json"
 # What resident memory may grow by after the first minutes, bytes. It is read after each act, where it goes up and down by
 # several MiB with what that act has left behind for a while; what never goes away is in the least of some minutes.
+# So much for each thread that an antagonist has: what they leave is scattered over as many heaps.
 WARM_MINUTES = 5
 FLOOR_MINUTES = 5
 GROWTH_MOST = 1 << 20
@@ -43,7 +48,7 @@ STALLED_SECONDS = 120  # an act takes seconds
 class Runner:
     """One interpreter's process, and what it said of itself, minute by minute."""
 
-    def __init__(self, interpreter, seed, folder, log):
+    def __init__(self, interpreter, seed, processors, folder, log):
         self.interpreter, self.log = interpreter, log
         self.result, self.errors = folder / f"{interpreter}.json", folder / f"{interpreter}.errors"
         self.latest, self.minutes, self.problem = None, [], None
@@ -53,7 +58,7 @@ class Runner:
         environment["LD_PRELOAD"] = str(ROOT / "build" / "stress" / "chaos" / "stopwatch.so")
         with open(self.errors, "w") as log:
             self.child = subprocess.Popen(
-                [find_python(interpreter), HERE / "marathon.py", f"{seed}/{interpreter}", self.result],
+                [find_python(interpreter), HERE / "marathon.py", f"{seed}/{interpreter}", str(processors), self.result],
                 **{"env": environment, "stdin": subprocess.DEVNULL, "stdout": log, "stderr": log},
                 start_new_session=True,
             )
@@ -99,7 +104,7 @@ class Runner:
             yield f"{self.latest['impossible']} impossible stacks: {'; '.join(self.latest['examples'])}"
         for name, count in self.latest["left"].items():
             yield f"{count} {name} were left"
-        if (self.growth() or 0) > GROWTH_MOST:
+        if (self.growth() or 0) > GROWTH_MOST * self.latest["players"]:
             yield f"resident memory grew by {self.growth() / 2**20:.1f} MiB after the first {WARM_MINUTES} minutes"
 
     def line(self):
@@ -171,6 +176,7 @@ def conclude(runners, seed, complete, path):
         path,
         {
             "seed": seed,
+            "processors": processors(),
             "interrupted": not complete,
             "complaints": wrong,
             **{
@@ -188,7 +194,8 @@ def conclude(runners, seed, complete, path):
         print(f"FAILED {text}")
     if wrong or not complete:
         minutes = os.environ.get("SOAK_MINUTES")
-        print(f"to repeat: STRESS_SEED={seed} {f'SOAK_MINUTES={minutes} ' if minutes else ''}ninja soak", flush=True)
+        length = [f"SOAK_MINUTES={minutes}"] if minutes else []
+        print("to repeat:", " ".join([f"STRESS_SEED={seed}", *length, *chosen(), "ninja soak"]), flush=True)
     return 1 if wrong else 0 if complete else 130
 
 
@@ -203,13 +210,16 @@ def main():
     options = parse()
     seconds = chaos.number_from("SOAK_MINUTES", 60) * 60
     seed = chaos.seed_from_environment()
+    each = max(1, processors() // len(FREE_THREADED))
     print(f"soak: seed {seed}", flush=True)
+    print(f"{len(FREE_THREADED)} interpreters at once, on {processors()} processors", flush=True)
     runners = []
     with tempfile.TemporaryDirectory(prefix="soak-") as folder:
         try:
-            for name in chaos.INTERPRETERS:
+            for name in FREE_THREADED:
                 with undisturbed():
-                    runners.append(Runner(name, seed, Path(folder), options.json.with_name(f"soak-{name}.log")))
+                    log = options.json.with_name(f"soak-{name}.log")
+                    runners.append(Runner(name, seed, each, Path(folder), log))
             complete = soak(runners, seconds)
         finally:
             for runner in runners:

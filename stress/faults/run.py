@@ -8,19 +8,19 @@ package on real interpreters (package.py). Prints how many cases each call had, 
 import argparse
 import subprocess
 import sys
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
 from stress.children import Children, catch_signals  # noqa: E402 - wherever this is run from
+from stress.interpreters import FREE_THREADED  # noqa: E402
+from stress.lanes import at_once, processors, run_at_once  # noqa: E402
 from stress.results import write_whole  # noqa: E402
 
 DRIVER = ROOT / "build" / "stress" / "faults" / "driver"
 RESULT = ROOT / "build" / "results" / "faults.json"
 FORMS = ("cpu-sink", "cpu-drain", "wall-sink", "wall-drain")
-INTERPRETERS = ("3.13t", "3.14t")
 
 
 class Broken(Exception):
@@ -57,21 +57,22 @@ def commands(short):
     more = ["short"] if short else []
     for form in FORMS:
         yield form, [str(DRIVER), form, *more]
-    for name in INTERPRETERS:
+    for name in FREE_THREADED:
         yield f"package-{name}", [sys.executable, "stress/faults/package.py", name, *more]
 
 
 def run_all(short):
-    """{program: {call: cases}}, two programs at a time."""
-    children = Children()
-    with ThreadPoolExecutor(max_workers=2) as pool:
-        jobs = {name: pool.submit(run, name, command, children) for name, command in commands(short)}
-        try:
-            return {name: job.result() for name, job in jobs.items()}
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            children.stop()
-            raise
+    """{program: {call: cases}}, as many programs at once as there are processors for."""
+    children, counts = Children(), {}
+    programs = dict(commands(short))
+    count = min(len(programs), at_once())
+    print(f"{count} programs at once, on {processors()} processors", flush=True)
+
+    def work(name):
+        counts[name] = run(name, programs[name], children)
+
+    run_at_once(work, programs, count, children)
+    return {name: counts[name] for name in programs}
 
 
 def table(counts):

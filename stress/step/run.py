@@ -4,14 +4,17 @@
 usage: stress/step/run.py [--only NAME] [--short] [--result FILE]
 
 STEP_POINTS is how many points to take on each interpreter, at least; 300000 unless set. The workload is always done to
-the end once, and with 10,000,000 points or more nothing of it is passed over. Needs what `ninja library` builds. Writes
-build/results/step.json, or FILE, whole or not at all. Ends with status 1, and with the command that repeats the run as its last
-line, where a stack does not follow from the one before, a dropped point has no explanation, points are missing or a
-child crashes.
+the end once, and with 10,000,000 points or more nothing of it is passed over. Where there are enough
+processors, parts of the workload are stepped at once; STRESS_PROCESSORS=n says how many to count on.
+Needs what `ninja library` builds. Writes build/results/step.json, or FILE, whole or not at all. Ends
+with status 1, and with the command that repeats the run as its last line, where a stack does not
+follow from the one before, a dropped point has no explanation, points are missing or a child crashes.
 """
 
 import argparse
+import collections
 import contextlib
+import functools
 import json
 import os
 import shlex
@@ -35,12 +38,14 @@ from stress.children import (  # noqa: E402 - wherever this is run from
     run_to_its_end,
     undisturbed,
 )
+from stress.interpreters import FREE_THREADED  # noqa: E402
+from stress.lanes import at_once, chosen, processors  # noqa: E402
 from stress.results import write_whole  # noqa: E402
 
 RESULT = ROOT / "build" / "results" / "step.json"
-NAMES = ("3.13t", "3.14t")
 POINTS = 300_000
 POINTS_OF_A_LONG_RUN = 10_000_000
+PARTS_MOST = 7  # of an interpreter's workload: each has a piece at least, also where it is short
 SILENCE = 300  # seconds without a piece of work done: a child that hangs
 
 # Why a point may be dropped: (reason, phase in the thread's life, functions that it may happen in, explanation). A file
@@ -69,7 +74,7 @@ EXPLAINED = (
         "code_range",
         "between",
         ("_PyEval_EvalFrameDefault", "_TAIL_CALL_RESUME*", INTERPRETER),
-        "3.14t, RESUME in a generator that another thread began (_LOAD_BYTECODE, Python/bytecodes.c): tlbc_index is"
+        "from 3.14t on, RESUME in a generator that another thread began (_LOAD_BYTECODE, Python/bytecodes.c): tlbc_index is"
         " this thread's already, instr_ptr points into the other thread's copy of the bytecode still",
     ),
 )
@@ -83,16 +88,25 @@ class Failed(Exception):
 
 
 class Child:
-    """One interpreter that steps the workload."""
+    """One interpreter that steps the workload, or the part of it with that number, of so many."""
 
-    def __init__(self, name, points, mode, folder):
+    def __init__(self, name, points, mode, folder, part=0, parts=1):
         self.name, self.mode, self.points = name, mode, 0
-        self.result = folder / f"{name}-{mode}.json"
-        self.errors = folder / f"{name}-{mode}.errors"
+        self.result = folder / f"{name}-{mode}-{part}.json"
+        self.errors = folder / f"{name}-{mode}-{part}.errors"
         self.heard = time.monotonic()
         environment = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
         environment["PYTHONPATH"] = str(ROOT / "build" / "stress" / name)
-        command = [interpreter(name), "-X", "faulthandler", HERE / "session.py", str(points), mode, self.result]
+        command = [
+            interpreter(name),
+            "-X",
+            "faulthandler",
+            HERE / "session.py",
+            str(points),
+            mode,
+            f"{part}/{parts}",
+            self.result,
+        ]
         with open(self.errors, "w") as errors:
             self.process = subprocess.Popen(
                 command,
@@ -148,27 +162,54 @@ def show_progress(children, started, last):
     now, terminal = time.monotonic(), sys.stderr.isatty()
     if now - last < (1 if terminal else 10):
         return last
-    counts = ", ".join(f"{child.name} {child.points:,}" for child in children)
+    points = collections.Counter()
+    for child in children:
+        points[child.name] += child.points
+    counts = ", ".join(f"{name} {count:,}" for name, count in points.items())
     text = f"step: {now - started:.0f} s, points: {counts}"
     print(f"\r\033[K{text}" if terminal else text, end="" if terminal else "\n", file=sys.stderr, flush=True)
     return now
 
 
+def parts_for(names, mode):
+    """In how many parts each interpreter steps the workload. The control is one piece."""
+    if mode == "control":
+        return 1
+    return max(1, min(at_once() // len(names), PARTS_MOST))
+
+
+def merged(parts):
+    """The findings of one interpreter's children as one, and how many they were."""
+    return {**functools.reduce(added, parts), "children": len(parts)}
+
+
+def added(one, other):
+    """The sum of what two children say: of numbers, of lists, and key by key of dictionaries."""
+    if isinstance(one, dict):
+        return one | other | {key: added(one[key], other[key]) for key in one.keys() & other.keys()}
+    if isinstance(one, bool):
+        return one and other
+    return one if isinstance(one, str) else one + other
+
+
 def run_children(names, points, mode):
     """{name: findings}. No child outlives the call."""
+    parts = parts_for(names, mode)
+    print(f"step: {len(names) * parts} children at once, on {processors()} processors", file=sys.stderr)
     with tempfile.TemporaryDirectory(prefix="spprof-step-") as folder, contextlib.ExitStack() as ending:
         started = last = time.monotonic()
         children = []
-        for name in names:
+        for name, part in [(name, part) for name in names for part in range(parts)]:
             with undisturbed():
-                children.append(Child(name, points, mode, Path(folder)))
+                children.append(Child(name, -(-points // parts), mode, Path(folder), part, parts))
                 ending.callback(end_group, children[-1].process)
         while any([child.running for child in children]):
             last = show_progress(children, started, last)
             time.sleep(0.1)
         if sys.stderr.isatty():
             print("\r\033[K", end="", file=sys.stderr)
-        return {child.name: child.findings for child in children}
+        found = {name: [child.findings for child in children if child.name == name] for name in names}
+        return {name: merged(each) for name, each in found.items()}
 
 
 # --- the verdict ---------------------------------------------------------------------------------------
@@ -283,7 +324,7 @@ def write_results(results, verdict, path):
             for reason, phases in found["dropped"].items()
         }
         interpreters[name] = found | {"dropped": dropped, "dropped_at": found["dropped"]}
-    write_whole(path, {"interpreters": interpreters, "complaints": verdict})
+    write_whole(path, {"interpreters": interpreters, "processors": processors(), "complaints": verdict})
 
 
 # --- the run ---------------------------------------------------------------------------------------------
@@ -312,7 +353,8 @@ def again(options):
     if options.short:
         words.append("--short")
     points = os.environ.get("STEP_POINTS")
-    return (f"STEP_POINTS={shlex.quote(points)} " if points else "") + shlex.join(words)
+    settings = ([f"STEP_POINTS={shlex.quote(points)}"] if points else []) + chosen()
+    return " ".join([*settings, shlex.join(words)])
 
 
 def points_wanted():
@@ -324,7 +366,7 @@ def points_wanted():
 
 def main():
     parser = argparse.ArgumentParser(description="Samples after every machine instruction.")
-    parser.add_argument("--only", choices=NAMES, help="this interpreter alone")
+    parser.add_argument("--only", choices=FREE_THREADED, help="this interpreter alone")
     parser.add_argument("--short", action="store_true", help="one quick round, for the tests")
     parser.add_argument("--result", type=Path, default=RESULT, help="where the JSON goes")
     options = parser.parse_args()
@@ -334,7 +376,7 @@ def main():
         points = points_wanted()
         mode = "short" if options.short else "every" if points >= POINTS_OF_A_LONG_RUN else "all"
         least = min(points, 20_000) if options.short else points
-        wrong = judge((options.only,) if options.only else NAMES, least, mode, options.result)
+        wrong = judge((options.only,) if options.only else FREE_THREADED, least, mode, options.result)
     except Failed as failure:
         wrong = [str(failure)]
     except KeyboardInterrupt:

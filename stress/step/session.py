@@ -1,9 +1,11 @@
-"""session.py POINTS MODE RESULT: steps the workload in this interpreter and writes what was found to RESULT.
+"""session.py POINTS MODE PART RESULT: steps the workload in this interpreter and writes what was found
+to RESULT.
 
-Runs under the interpreter under test with step_driver on its path. Prints a line for every piece of work that is done:
-"points N". MODE is `all` (whole rounds of everything, until there are POINTS), `short` (one quick round, new threads
-followed until a while after their last frame), `every` (as `all`, but the allocator's loop is stepped through too) or
-`control` (one falsified stack, which has to be found).
+PART is NUMBER/PARTS: each of so many children has one piece of the workload in so many. Runs under the
+interpreter under test with step_driver on its path. Prints a line for every piece of work that is done:
+"points N". MODE is `all` (whole rounds of everything, until there are POINTS), `short` (one quick round,
+new threads followed until a while after their last frame), `every` (as `all`, but the allocator's loop
+is stepped through too) or `control` (one falsified stack, which has to be found).
 """
 
 import collections
@@ -32,11 +34,11 @@ def step(pieces):
         print("points", step_driver.points(), flush=True)
 
 
-def step_rounds(points):
+def step_rounds(points, number, parts):
     while True:
-        step(workload.PIECES)
+        step(workload.PIECES[number::parts])
         workload.warm()
-        step(workload.SPECIALISED)
+        step(workload.SPECIALISED[number::parts])
         if step_driver.points() >= points:
             return
 
@@ -98,7 +100,8 @@ def findings():
 
 
 def main():
-    points, mode, result = int(sys.argv[1]), sys.argv[2], Path(sys.argv[3])
+    points, mode, result = int(sys.argv[1]), sys.argv[2], Path(sys.argv[4])
+    number, parts = map(int, sys.argv[3].split("/"))
     if mode == "short":
         step_driver.set_tail(TAIL)
     if mode != "every":
@@ -108,9 +111,9 @@ def main():
         step_control()
     elif mode == "short":
         workload.warm()
-        step(workload.SHORT)
+        step(workload.SHORT[number::parts])
     else:
-        step_rounds(points)
+        step_rounds(points, number, parts)
     result.write_text(json.dumps(findings()))
 
 

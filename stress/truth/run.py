@@ -1,26 +1,22 @@
 """Ground truth: looks at programs whose possible stacks are known, and counts the impossible ones it is shown.
 
-Every workload runs under 3.13t and 3.14t and is looked at in wall mode and in cpu mode (the session, as fast as it goes)
-and by the handler alone (driven by a storm of ticks), each in a process of its own, as many at once as there are processors
-for. Of some workloads the shares of time that they are shown with are compared with those by their own clock.
+Every workload runs under each free-threaded interpreter and is looked at in wall mode and in cpu mode (the session, as fast
+as it goes) and by the handler alone (driven by a storm of ticks), each in a process of its own, as many at once as there are
+processors for. Of some workloads the shares of time that they are shown with are compared with those by their own clock.
 Beside them run walkers that are known to lie: they must be caught, or the workloads are too weak and the run fails.
 
 Environment:
-  TRUTH_SECONDS=n   all cells together (default 360; with --short 25)
-  TRUTH_ONLY=text   only cells whose name (workload/interpreter/mode) contains it
-  WALKER=path.so    judges that walker (stress/walker.h) instead of the core's own; wall mode only
+  TRUTH_SECONDS=n       all cells together (default 360; with --short 25)
+  TRUTH_ONLY=text       only cells whose name (workload/interpreter/mode) contains it
+  WALKER=path.so        judges that walker (stress/walker.h) instead of the core's own; wall mode only
+  STRESS_PROCESSORS=n   how many processors to count on (default: those that it may use)
 """
 
 import argparse
-import json
 import os
 import shlex
-import subprocess
 import sys
-import tempfile
-import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -31,10 +27,12 @@ for folder in (HERE, ROOT):
 
 from workloads import WORKLOADS  # noqa: E402 - a sibling, wherever this is run from
 
-from stress.children import Children, catch_signals, describe, end_group, existing_python  # noqa: E402
+from stress.cells import watch  # noqa: E402
+from stress.children import Children, catch_signals, existing_python  # noqa: E402
+from stress.interpreters import FREE_THREADED  # noqa: E402
+from stress.lanes import Shares, at_once, chosen, processors, run_at_once  # noqa: E402
 from stress.results import bound, write_whole  # noqa: E402
 
-INTERPRETERS = ("3.13t", "3.14t")
 MODES = ("storm", "cpu", "wall")
 SEED = BUILD / "seed_walker.so"
 SHORT = ("families_20", "generators", "births", "mixture")
@@ -43,6 +41,7 @@ SHORT = ("families_20", "generators", "births", "mixture")
 COST_DEPTH = 20
 # What the start of a cell, its judgement and its end take besides the looking, seconds.
 OVERHEAD = 0.9
+LEAST_SECONDS = 0.5
 # A cell's own two or three busy threads, and who looks at them.
 PROCESSORS_A_CELL = 3
 # Workloads that are there for their shares of time, which a storm has none of.
@@ -98,14 +97,15 @@ def our_cells(workloads, walker):
     return [
         Cell(w, i, m, walker)
         for w in workloads
-        for i in INTERPRETERS
+        for i in FREE_THREADED
         for m in modes
         if m != "storm" or not w.startswith(OF_TIME)
     ]
 
 
 def control_cells():
-    seed = [Cell("generators", name, "wall", str(SEED), f"control:seed-{name}") for name in INTERPRETERS]
+    # Twice the time: on a busy machine threads seldom change just while they are looked at.
+    seed = [Cell("generators", name, "wall", str(SEED), f"control:seed-{name}", 2.0) for name in FREE_THREADED]
     return [
         *seed,
         Cell("families_20", "3.14t", "remote", kind="control:RemoteUnwinder-3.14t"),
@@ -114,7 +114,7 @@ def control_cells():
 
 
 def cost_cells():
-    return [Cell("look", name, "cost", kind="cost", weight=0) for name in INTERPRETERS]
+    return [Cell("look", name, "cost", kind="cost", weight=0) for name in FREE_THREADED]
 
 
 def choose_cells(options):
@@ -129,14 +129,6 @@ def choose_cells(options):
     if not cells:
         raise SystemExit(f"truth: no cell's name contains '{only}'; a name is workload/interpreter/mode")
     return cells
-
-
-def without_absent_peers(cells):
-    """A peer is shown for comparison; where its interpreter is not there, the run goes on without it."""
-    absent = [c for c in cells if c.kind.startswith("peer") and existing_python(c.interpreter).returncode != 0]
-    for cell in absent:
-        print(f"truth: leaving out {cell.kind}: there is no {cell.interpreter} (ci/python {cell.interpreter})")
-    return [cell for cell in cells if cell not in absent]
 
 
 def find_python(name):
@@ -163,27 +155,14 @@ def environment_of(cell):
     return environment
 
 
-def processors():
-    return len(os.sched_getaffinity(0))
-
-
 def run_cell(cell, python, seconds, patience, children):
-    with tempfile.TemporaryDirectory(prefix="truth-") as folder:
-        result, errors = Path(folder) / "result.json", Path(folder) / "errors"
-        with open(errors, "w") as log:
-            command = cell.command(python, seconds, result)
-            with children.start(command, env=environment_of(cell), stdin=subprocess.DEVNULL, stderr=log) as child:
-                try:
-                    cell.problem = describe(child.wait(seconds + patience))
-                except subprocess.TimeoutExpired:
-                    cell.problem = "hung"
-                    end_group(child)
-        if result.exists():
-            cell.found = json.loads(result.read_text())
-        elif cell.problem is None:
-            cell.problem = "left no result"
-        if cell.problem is not None:
-            cell.problem += "".join(f"\n    {line}" for line in errors.read_text().splitlines()[-8:])
+    cell.found, cell.problem = watch(
+        lambda result: cell.command(python, seconds, result),
+        environment_of(cell),
+        seconds + patience,
+        children,
+        "truth-",
+    )
 
 
 # --- what is wrong with it --------------------------------------------------------------------------------
@@ -329,6 +308,7 @@ def summary(cells, seconds, interrupted):
         "cost": {cell.interpreter: cell.found for cell in cells if cell.kind == "cost" and cell.found},
         "paths": paths,
         "seconds": seconds,
+        "processors": processors(),
         "interrupted": interrupted,
         "cells": [
             {
@@ -347,54 +327,31 @@ def summary(cells, seconds, interrupted):
 # --- the run -----------------------------------------------------------------------------------------------------
 
 
-class Lanes:
-    """Takes the cells in turn, as many at once as there are processors for; what is left of the time is shared among those
-    that are left."""
-
-    def __init__(self, cells, total):
-        self.waiting, self.lock = list(cells), threading.Lock()
-        self.end = time.monotonic() + total
-        self.count = min(len(cells), max(1, processors() // PROCESSORS_A_CELL))
-
-    def take(self):
-        """(cell, its seconds), or None where there are no more."""
-        with self.lock:
-            if not self.waiting:
-                return None
-            spare = (self.end - time.monotonic()) * self.count - OVERHEAD * len(self.waiting)
-            seconds = spare * self.waiting[0].weight / max(1, sum(cell.weight for cell in self.waiting))
-            return self.waiting.pop(0), max(0.5, min(seconds, self.end - time.monotonic() - OVERHEAD))
-
-    def run(self, pythons, patience, children):
-        while (taken := self.take()) is not None:
-            cell, seconds = taken
-            run_cell(cell, pythons[cell.interpreter], seconds, patience, children)
-            print("\n".join([row(cell), *details(cell)]), flush=True)
-
-
 def run_all(cells, pythons, total, patience):
     """False: it was interrupted."""
-    lanes, children = Lanes(cells, total), Children()
-    print(f"{lanes.count} cells at once, on {processors()} processors")
+    children, count = Children(), min(len(cells), at_once(PROCESSORS_A_CELL))
+    shares = Shares([cell.weight for cell in cells], count, total, OVERHEAD, LEAST_SECONDS)
+    print(f"{count} cells at once, on {processors()} processors")
     print(HEAD, flush=True)
-    with ThreadPoolExecutor(lanes.count) as pool:
-        jobs = [pool.submit(lanes.run, pythons, patience, children) for _ in range(lanes.count)]
-        try:
-            for job in jobs:
-                job.result()
-        except KeyboardInterrupt:
-            children.stop()
-            return False
+
+    def work(cell):
+        run_cell(cell, pythons[cell.interpreter], shares.take(), patience, children)
+        print("\n".join([row(cell), *details(cell)]), flush=True)
+
+    try:
+        run_at_once(work, cells, count, children)
+    except KeyboardInterrupt:
+        return False
     return True
 
 
 def repeat_command(options):
     names = ("TRUTH_SECONDS", "TRUTH_ONLY", "WALKER")
-    chosen = [f"{name}={shlex.quote(os.environ[name])}" for name in names if os.environ.get(name)]
+    settings = [f"{name}={shlex.quote(os.environ[name])}" for name in names if os.environ.get(name)] + chosen()
     flags = [flag for flag in ("short", "no_controls") if getattr(options, flag)]
     if not flags:
-        return " ".join([*chosen, "ninja truth"])
-    return " ".join([*chosen, "python3 stress/truth/run.py", *("--" + flag.replace("_", "-") for flag in flags)])
+        return " ".join([*settings, "ninja truth"])
+    return " ".join([*settings, "python3 stress/truth/run.py", *("--" + flag.replace("_", "-") for flag in flags)])
 
 
 def conclude(cells, options, complete):
@@ -446,7 +403,7 @@ def main():
     catch_signals()
     options = parse(sys.argv[1:])
     total = read_seconds(25 if options.short else 360)
-    cells = without_absent_peers(choose_cells(options))
+    cells = choose_cells(options)
     check_built(cells)
     pythons = {name: find_python(name) for name in {cell.interpreter for cell in cells}}
     began = time.monotonic()

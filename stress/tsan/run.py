@@ -4,10 +4,12 @@
 
 usage: stress/tsan/run.py [--short] [--seed N] [--only PART] [--result FILE]
 
-PART is one of synthetic, storm, controls, cpython. Writes build/results/tsan.json, or FILE, whole or not at all. Ends
-with status 1, and with the command that repeats the run as its last line, where ThreadSanitizer reports a race that
-touches the core or the extension, a control is not reported, a stack is impossible, a law is broken, or too little ran
-to mean anything.
+PART is one of synthetic, storm, controls, cpython. A program has more threads, and more to do, as
+there are processors for, and controls run at once; STRESS_PROCESSORS=n says how many to count on.
+Writes build/results/tsan.json, or FILE, whole or not at all. Ends with status 1, and with the command
+that repeats the run as its last line, where ThreadSanitizer reports a race that touches the core or
+the extension, a control is not reported, a stack is impossible, a law is broken, or too little ran to
+mean anything.
 """
 
 import argparse
@@ -33,7 +35,8 @@ from controls import CONTROLS  # noqa: E402
 
 import build  # noqa: E402 - a sibling, wherever this is run from
 from build import Failed  # noqa: E402
-from stress.children import begun, catch_signals, describe  # noqa: E402
+from stress.children import Children, begun, catch_signals, describe  # noqa: E402
+from stress.lanes import at_once, chosen, processors, run_at_once  # noqa: E402
 from stress.results import write_whole  # noqa: E402
 
 RESULT = ROOT / "build" / "results" / "tsan.json"
@@ -56,7 +59,19 @@ class Amount:
 
 FULL = Amount(synthetic=(300_000, 20_000), storm=(60_000, 50_000), cpython=(30_000, 80_000))
 SHORT = Amount(synthetic=(100_000, 4_000), storm=(5_000, 2_000), cpython=(3_000, 10_000))
-THREADS = 4
+# Fewer would hardly meet each other; with more the session's one thread, which looks at all of them,
+# would make a run longer and longer.
+THREADS_LEAST, THREADS_MOST = 4, 16
+
+
+def threads():
+    """How many threads a program under ThreadSanitizer has."""
+    return max(THREADS_LEAST, min(processors(), THREADS_MOST))
+
+
+def for_all(amount):
+    """What is asked of so many threads: each has as much to do, and a run as many sessions."""
+    return [number * threads() // THREADS_LEAST for number in amount]
 
 
 # --- children --------------------------------------------------------------------------------------------------
@@ -68,15 +83,16 @@ def show_progress(what, started, terminal=None):
     print(f"\r\033[K{text}" if terminal else text, end="" if terminal else "\n", file=sys.stderr, flush=True)
 
 
-def run_child(what, command, environment, errors):
-    """Runs to the end, with a sign of life meanwhile: each second on a terminal, each ten elsewhere. (status, stdout)"""
+def run_child(what, command, environment, errors, start=begun):
+    """Runs to the end, begun by `start`, with a sign of life meanwhile: each second on a terminal,
+    each ten elsewhere. (status, stdout)"""
     started = shown = time.monotonic()
     every = 1 if sys.stderr.isatty() else 10
     command = list(map(str, command))
     with tempfile.TemporaryFile("w+") as output, open(errors, "w") as log:
         streams = {"stdin": subprocess.DEVNULL, "stdout": output, "stderr": log}
         try:
-            with begun(command, env=environment, **streams) as child:
+            with start(command, env=environment, **streams) as child:
                 while child.poll() is None:
                     if time.monotonic() - started > HANG:
                         raise Failed(f"{what} hung for {HANG} s")
@@ -91,9 +107,9 @@ def run_child(what, command, environment, errors):
         return child.returncode, output.read()
 
 
-def sanitizer_environment(folder, **options):
+def sanitizer_environment(folder, name, **options):
     """The program's own list of suppressions (empty, and meant to stay so), after the interpreter's where there is one."""
-    suppressions = folder / "suppressions"
+    suppressions = folder / f"{name}.suppressions"
     lists = [*([options.pop("interpreter_list")] if "interpreter_list" in options else []), HERE / "suppressions.txt"]
     suppressions.write_text("".join(path.read_text() for path in lists))
     environment = {key: value for key, value in os.environ.items() if not key.startswith(("PYTHON", "TSAN_"))}
@@ -151,8 +167,8 @@ def last_lines(path, count=6):
 def run_synthetic(amount, seed, folder):
     program = build.sanitized_interpreter("core")
     errors = folder / "synthetic.errors"
-    command = [program, *amount.synthetic, seed, THREADS]
-    status, output = run_child("synthetic interpreter", command, sanitizer_environment(folder), errors)
+    command = [program, *for_all(amount.synthetic), seed, threads()]
+    status, output = run_child("synthetic interpreter", command, sanitizer_environment(folder, "synthetic"), errors)
     found, wrong = judge_synthetic("synthetic", status, output, errors, (0, REPORTED))
     reports = read_reports(errors.read_text(errors="replace"))
     every = reports.ours + reports.others  # all of the program is ours
@@ -166,16 +182,17 @@ def run_storm(amount, seed, folder):
     program = build.plain_interpreter()
     errors = folder / "storm.errors"
     emulator = shlex.split(os.environ.get("SPPROF_EMULATOR", ""))  # of a program for another machine (ci/arm64)
-    command = [*emulator, program, *amount.storm, seed, THREADS]
+    command = [*emulator, program, *for_all(amount.storm), seed, threads()]
     status, output = run_child("storm", command, dict(os.environ), errors)
     return judge_synthetic("storm", status, output, errors, (0,))
 
 
-def run_control(control, amount, seed, folder):
+def run_control(control, amount, seed, folder, start=begun):
     program = build.sanitized_interpreter(control.name, control.patches)
     errors = folder / f"{control.name}.errors"
-    environment = sanitizer_environment(folder, halt_on_error=1)
-    status, _ = run_child(f"control {control.name}", [program, *amount.synthetic, seed, THREADS], environment, errors)
+    environment = sanitizer_environment(folder, control.name, halt_on_error=1)
+    command = [program, *amount.synthetic, seed, THREADS_LEAST]
+    status, _ = run_child(f"control {control.name}", command, environment, errors, start)
     ours = read_reports(errors.read_text(errors="replace")).ours
     if status != REPORTED or not ours:
         return None
@@ -183,7 +200,7 @@ def run_control(control, amount, seed, folder):
 
 
 def run_controls(amount, seed, folder):
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(processors()) as pool:
         made = [pool.submit(build.sanitized_interpreter, control.name, control.patches) for control in CONTROLS]
         try:
             for one in made:
@@ -191,9 +208,17 @@ def run_controls(amount, seed, folder):
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)  # those that have begun are waited for
             raise
-    found = {control.name: run_control(control, amount, seed, folder) for control in CONTROLS}
-    missed = [name for name, report in found.items() if report is None]
-    return found, [f"control {name} was not reported: ThreadSanitizer's silence means nothing" for name in missed]
+    found, children = {}, Children()
+
+    def work(control):
+        found[control.name] = run_control(control, amount, seed, folder, children.start)
+
+    run_at_once(work, CONTROLS, min(len(CONTROLS), at_once(THREADS_LEAST)), children)
+    missed = [control.name for control in CONTROLS if found[control.name] is None]
+    return (
+        {control.name: found[control.name] for control in CONTROLS},
+        [f"control {name} was not reported: ThreadSanitizer's silence means nothing" for name in missed],
+    )
 
 
 def run_cpython(amount, seed, folder):
@@ -204,9 +229,9 @@ def run_cpython(amount, seed, folder):
         raise Failed(
             f"there is no {interpreter_list}; copy the interpreter's Tools/tsan/suppressions_free_threading.txt there"
         )
-    environment = sanitizer_environment(folder, interpreter_list=interpreter_list)
+    environment = sanitizer_environment(folder, "cpython", interpreter_list=interpreter_list)
     environment["PYTHONPATH"] = str(build.PACKAGE)
-    command = [python, HERE / "workload.py", *amount.cpython, seed, result]
+    command = [python, HERE / "workload.py", *for_all(amount.cpython), seed, threads(), result]
     status, _ = run_child(f"CPython {build.INTERPRETER}", command, environment, errors)
     reports = read_reports(errors.read_text(errors="replace"))
     found = json.loads(result.read_text()) if result.exists() else {}
@@ -261,7 +286,7 @@ def measure(short, seed, parts=PARTS):
             found[part], complaints = RUNS[part](amount, seed, Path(name))
             wrong += complaints
     result = summary(found)
-    return {"seed": seed, **result}, wrong + too_little(result, parts)
+    return {"seed": seed, "processors": processors(), **result}, wrong + too_little(result, parts)
 
 
 def show(result):
@@ -294,7 +319,7 @@ def again(options):
     words = ["stress/tsan/run.py", "--seed", str(options.seed)]
     words += ["--short"] if options.short else []
     words += ["--only", options.only] if options.only else []
-    return shlex.join(words)
+    return " ".join([*chosen(), shlex.join(words)])
 
 
 def main():
@@ -308,6 +333,7 @@ def main():
     if options.seed is None:
         options.seed = random.SystemRandom().randrange(1, 1 << 31)
     print(f"tsan: seed {options.seed}", flush=True)
+    print(f"{threads()} threads, on {processors()} processors", flush=True)
     options.result.unlink(missing_ok=True)
     try:
         result, wrong = measure(options.short, options.seed, (options.only,) if options.only else PARTS)

@@ -1,5 +1,6 @@
-"""workload.py HANDLER_RUNS LOOKS SEED RESULT: runs on 3.14t-tsan and samples itself, in one session after another, until
-handlers have run so often and the observer has looked so often. What it found goes to RESULT as JSON."""
+"""workload.py HANDLER_RUNS LOOKS SEED MUTATORS RESULT: runs on an interpreter with ThreadSanitizer and
+samples itself, in one session after another, beside so many threads, until handlers have run so often
+and the observer has looked so often. What it found goes to RESULT as JSON."""
 
 import contextlib
 import gc
@@ -13,7 +14,6 @@ import time
 
 import spprof
 
-MUTATORS = 4
 handed_over = queue.SimpleQueue()  # generators that one thread began and another goes on with
 ending = threading.Event()
 broken = []  # results of the program itself that were wrong
@@ -233,7 +233,7 @@ def main():
     draw = random.Random(int(sys.argv[3]))
     had = {"cpu": 0, "wall": 0}
     sessions, dropped, ticks, captured = 0, {}, 0, 0
-    threads = [threading.Thread(target=mutate, args=(draw.random(),)) for _ in range(MUTATORS)]
+    threads = [threading.Thread(target=mutate, args=(draw.random(),)) for _ in range(int(sys.argv[4]))]
     for thread in threads:
         thread.start()
     while not broken and any(had[mode] < wanted[mode] for mode in had):
@@ -259,7 +259,7 @@ def main():
         "broken": broken[:5],
         "gil": sys._is_gil_enabled(),
     }
-    with open(sys.argv[4], "w") as file:
+    with open(sys.argv[5], "w") as file:
         json.dump(found, file)
 
 

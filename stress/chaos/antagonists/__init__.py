@@ -1,8 +1,9 @@
 """Neighbours that make a profiler's life hard: one file for each, or for each kind.
 
-An antagonist has begin() and end(), called on the main thread before and after it acts, and round(dice), called again
-and again on a thread of its own. A round is short, draws every choice from `dice`, and checks its own results: a program
-that is sampled must compute what it computes alone.
+An antagonist has begin() and end(), called on the main thread before and after it acts, and
+round(dice), called again and again on a thread of its own, or on several (`in_company`). A round is
+short, draws every choice from `dice`, and checks its own results: a program that is sampled must
+compute what it computes alone.
 """
 
 import importlib
@@ -49,6 +50,8 @@ def expect(condition, text):
 class Antagonist:
     # What it does to the whole process would make others' results wrong: not mixed with them.
     alone = False
+    # Its round may run on several threads at once: it changes nothing of the process, or of itself.
+    in_company = False
     # Makes CPython itself take more and more memory, sampled or not: not for long runs, whose memory is watched.
     grows = False
     # What CPython itself keeps of all that was done so far, bytes at the most, where that is much.

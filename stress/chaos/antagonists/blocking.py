@@ -51,6 +51,8 @@ def waits(seconds):
 
 
 class Blocking(Antagonist):
+    in_company = True
+
     def round(self, dice):
         data = dice.randbytes(dice.randrange(1, 300_000))
         expect(pipe(data) == data, "a pipe lost data")

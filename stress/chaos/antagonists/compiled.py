@@ -9,6 +9,7 @@ class Compiled(Antagonist):
     # With no profiler in the process, 3.13.15 without the GIL keeps most of this for ever, and 3.14.7 scatters what it keeps:
     # a minute of it adds 20 MiB.
     grows = True
+    in_company = True
 
     def round(self, dice):
         for _ in range(20):

@@ -6,6 +6,8 @@ from antagonists import Antagonist, expect
 
 
 class Maps(Antagonist):
+    in_company = True
+
     def round(self, dice):
         made = []
         for _ in range(dice.randrange(1, 40)):

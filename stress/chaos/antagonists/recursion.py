@@ -18,6 +18,8 @@ def counted(depth):
 
 
 class Recursion(Antagonist):
+    in_company = True
+
     def round(self, dice):
         for function in (down, through_c):
             try:

@@ -53,12 +53,16 @@ def drawn_by_two(source):
 
 
 class Generators(Antagonist):
+    in_company = True
+
     def round(self, dice):
         limit = dice.randrange(1, 200)
         expect(drawn_by_two(relay(limit)) == list(range(limit)), "a generator's numbers came wrong")
 
 
 class Coroutines(Antagonist):
+    in_company = True
+
     def round(self, dice):
         limit = dice.randrange(1, 200)
         expect(drawn_by_two(counting(limit)) == list(range(limit)), "a coroutine's numbers came wrong")

@@ -4,6 +4,8 @@ from antagonists import Antagonist, busy, busy_result, expect, together
 
 
 class ThreadStorm(Antagonist):
+    in_company = True
+
     def round(self, dice):
         limits = [dice.randrange(1, 400) for _ in range(dice.randrange(5, 40))]
         found = {}

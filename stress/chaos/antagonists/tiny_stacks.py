@@ -44,6 +44,8 @@ def on_tiny_stack(limit):
 
 
 class TinyStacks(Antagonist):
+    in_company = True
+
     def round(self, dice):
         limit = dice.randrange(1, 1000)
         together([lambda: on_tiny_stack(limit)] * dice.randrange(1, 5))
