@@ -20,7 +20,7 @@ pytestmark = pytest.mark.skipif(bool(support.EMULATOR), reason="this is what sta
 
 
 def ask(*command, **environment):
-    """With one interpreter, where `ninja arm64` has two: the other is told apart by its layout, which x86-64 shows."""
+    """With one interpreter, where `ninja arm64` has all: others are told apart by their layouts, which x86-64 shows."""
     return subprocess.run(
         [str(part) for part in command],
         env={**os.environ, "ARM64_INTERPRETERS": "3.14t", **environment},
@@ -68,7 +68,7 @@ def test_loads_and_walks():
 
 def test_real_interpreter_is_captured():
     """3.14t in cpu and in wall mode: the law, and 99 of 100 ticks at least."""
-    done = ask(support.ROOT / "ci" / "arm64", "python3", "stress/arm64/shares.py")
+    done = ask(support.ROOT / "ci" / "arm64", "python3", "stress/arm64/shares.py", "3.14t")
     assert done.returncode == 0, done.stderr
     for mode, count in json.loads(done.stdout).items():
         assert count["ticks"] == count["captured"] + sum(count["dropped"].values()), mode
@@ -158,8 +158,11 @@ def test_truth_that_captured_nothing_fails():
 
 def test_row_asks_for_the_interpreters_that_it_needs(monkeypatch):
     """And no other row is refused for want of them."""
+    monkeypatch.delenv("ARM64_INTERPRETERS", raising=False)
     needed = {row.name: row.interpreters for row in run.rows()}
-    assert needed.pop("truth") == ("3.13t", "3.14t")
+    for row in ("truth", "freethreading-3.13t", "shares-3.13t"):
+        assert needed.pop(row) == run.INTERPRETERS
+    assert {"freethreading-3.14t", "shares-3.14t"} <= needed.keys()
     assert set(needed.values()) == {("3.14t",)}
     asked = []
     monkeypatch.setattr(run.subprocess, "run", lambda command, **_: asked.append(command[-1]) or Answer())

@@ -20,6 +20,8 @@ from judge import Bench, judge, stacks_of  # noqa: E402
 
 runner = support.module_of(TRUTH / "run.py")
 
+from stress.interpreters import FREE_THREADED  # noqa: E402 - the path that run.py itself has set
+
 
 def line_in(text, fragment, after=""):
     """The number of the first line that contains `fragment`, behind the first that contains `after`."""
@@ -498,3 +500,13 @@ def test_the_line_that_repeats_a_run_names_its_processors(monkeypatch):
     monkeypatch.setenv("STRESS_PROCESSORS", "5")
     monkeypatch.setenv("TRUTH_SECONDS", "9")
     assert runner.repeat_command(runner.parse([])) == "TRUTH_SECONDS=9 STRESS_PROCESSORS=5 ninja truth"
+    flags = ["--short", "--interpreter", "3.14t"]
+    assert runner.repeat_command(runner.parse(flags)).endswith("run.py --short --interpreter 3.14t")
+
+
+def test_interpreters_that_are_named_are_judged_alone():
+    first, *_, last = FREE_THREADED
+    options = runner.parse(["--no-controls", "--interpreter", first, "--interpreter", last])
+    assert {cell.interpreter for cell in runner.choose_cells(options)} == {first, last}
+    options = runner.parse(["--no-controls"])
+    assert {cell.interpreter for cell in runner.choose_cells(options)} == {*FREE_THREADED}

@@ -6,7 +6,7 @@ The exit status is 0 where every row ran something and nothing failed.
 
 Environment:
   ARM64_ONLY=text          only rows whose name contains it
-  ARM64_INTERPRETERS=names  of the row freethreading (default: 3.14t; what else there is: 3.13t)
+  ARM64_INTERPRETERS=names  those that have a row freethreading (default: all that there are)
 """
 
 import argparse
@@ -29,11 +29,14 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 sys.path.insert(0, str(ROOT))
 
 from stress.children import catch_signals, end_group  # noqa: E402 - wherever this is run from
+from stress.interpreters import FREE_THREADED  # noqa: E402
 from stress.results import write_whole  # noqa: E402
 
 RESULT = ROOT / "build" / "results" / "arm64.json"
 LOGS = ROOT / "build" / "arm64" / "logs"
-INTERPRETERS = ("3.13t", "3.14t")
+TABLE = (ROOT / "ci" / "interpreters").read_text()
+INTERPRETERS = tuple(name for name in FREE_THREADED if f"\n{name}-arm64 " in TABLE)
+RUNS_THE_TESTS = "3.14t"  # ci/arm64 cannot do without
 
 # Past it a row is said to hang, seconds.
 PATIENCE = 1200
@@ -54,7 +57,6 @@ LEFT_OUT = {
     "test_freethreading_soak": "the same neighbours",
     "test_freethreading_tsan": "ThreadSanitizer's runtime does not start in the emulator; row `storm` runs the same programs without",
     "test_faults": "a hundred processes, each with a limit of its own that an emulator is too slow for",
-    "pre_release": "no ARM64 build of 3.15t",
     "with_a_gil": "no ARM64 build with a GIL",
     "test_model_formal": "provers that run on the host and say the same of every architecture",
     "ends_after_65536": "a hundred thousand reads through a function of emulated Python; x86-64 shows the limit",
@@ -90,7 +92,7 @@ class Row:
     command: tuple  # of ci/arm64
     read: callable  # (Found, output, folder) of a command that has ended
     environment: tuple = ()
-    interpreters: tuple = ("3.14t",)  # that it cannot do without
+    interpreters: tuple = (RUNS_THE_TESTS,)  # that it cannot do without
 
     def shell(self):
         setting = [f"{name}={shlex.quote(value)}" for name, value in self.environment]
@@ -104,7 +106,7 @@ def deselected():
     return " and ".join(f"not {name}" for name in LEFT_OUT)
 
 
-def pytest_row(name, runner, files, also="", interpreters=("3.14t",), **environment):
+def pytest_row(name, runner, files, also="", interpreters=(RUNS_THE_TESTS,), **environment):
     report = LOGS / f"{name}.xml"
     chosen = deselected() + (f" and {also}" if also else "")
     command = (
@@ -123,24 +125,45 @@ def pytest_row(name, runner, files, also="", interpreters=("3.14t",), **environm
     return Row(name, command, read_junit, tuple(environment.items()), interpreters)
 
 
+def with_the_one_that_runs_the_tests(name):
+    return tuple(sorted({name, RUNS_THE_TESTS}))
+
+
+def freethreading_row(name):
+    """The tests of the free-threaded interpreters, without those of the others."""
+    chosen = " and ".join(["freethreading", *(f"not {other}" for other in FREE_THREADED if other != name)])
+    needed = with_the_one_that_runs_the_tests(name)
+    return pytest_row(
+        f"freethreading-{name}", "host-pytest", ["tests/"], chosen, needed, ARM64_INTERPRETERS=" ".join(needed)
+    )
+
+
+def shares_row(name):
+    command = ("python3", "stress/arm64/shares.py", name)
+    return Row(f"shares-{name}", command, read_shares, (), with_the_one_that_runs_the_tests(name))
+
+
+def truth_command():
+    drivers = " ".join(f"build/stress/{name}/truth/built" for name in INTERPRETERS)
+    judged = " ".join(f"--interpreter {name}" for name in INTERPRETERS)
+    return f"ninja {drivers} && python3 stress/truth/run.py --short --no-controls {judged}"
+
+
 def rows():
     models = sorted(f"tests/{path.name}" for path in (ROOT / "tests").glob("test_model_*.py"))
-    usual = os.environ.get("ARM64_INTERPRETERS", "3.14t")
     unit = [f"tests/test_{name}.py" for name in UNIT]
     made = [
-        pytest_row(
-            "freethreading", "host-pytest", ["tests/"], "freethreading", tuple(usual.split()), ARM64_INTERPRETERS=usual
-        ),
+        *map(freethreading_row, os.environ.get("ARM64_INTERPRETERS", " ".join(INTERPRETERS)).split()),
         pytest_row("unit", "pytest", unit),
         pytest_row("owners", "host-pytest", ["tests/test_owners.py"]),
         Row(
             "truth",
-            ("sh", "-c", "ninja truth-drivers && python3 stress/truth/run.py --short --no-controls"),
+            ("sh", "-c", truth_command()),
             read_truth,
             (("TRUTH_SECONDS", str(TRUTH_SECONDS)), ("ARM64_INTERPRETERS", " ".join(INTERPRETERS))),
             INTERPRETERS,
         ),
-        Row("shares", ("python3", "stress/arm64/shares.py"), read_shares),
+        *map(shares_row, INTERPRETERS),
         # The synthetic interpreter under real signals; two threads start and stop its sessions at once.
         Row("storm", ("python3", "stress/tsan/run.py", "--short", "--only", "storm", "--seed", str(SEED)), read_storm),
     ]
@@ -358,13 +381,13 @@ def progress(names, left, seconds):
 
 
 def summary(results, chosen, complete):
-    shares = results.get("shares", Found()).details
+    shares = [found.details for name, found in results.items() if name.startswith("shares-")]
     return {
         **{
             key: sum(getattr(found, key) for found in results.values())
             for key in ("passed", "failed", "skipped", "impossible")
         },
-        "captured_share": min((mode["share"] for mode in shares.values()), default=None),
+        "captured_share": min((mode["share"] for each in shares for mode in each.values()), default=None),
         "complete": complete,
         "left_out": LEFT_OUT | FUZZ_LEFT_OUT,
         "rows": {
@@ -386,7 +409,7 @@ def conclude(chosen, results, total):
             f"truth: {captured:,} captured, {truth.impossible} impossible (0 in N: at most {3 / max(captured, 1):.1e} at 95 %)"
         )
     if share is not None:
-        print(f"captured share of 3.14t's ticks: {100 * share:.2f} % (the worse of cpu and wall mode)")
+        print(f"captured share of the ticks: {100 * share:.2f} % (the worst of all interpreters and modes)")
     print(
         f"{total['passed']:,} passed, {total['failed']:,} failed, {total['skipped']:,} skipped, {total['impossible']:,} impossible"
     )

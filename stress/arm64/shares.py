@@ -1,4 +1,5 @@
-"""Prints as JSON what 3.14t captured of its ticks, in cpu and wall mode. Run in the copy by ci/arm64."""
+"""shares.py NAME: prints as JSON what that interpreter captured of its ticks, in cpu and wall mode. Run in
+the copy by ci/arm64."""
 
 import json
 import sys
@@ -12,7 +13,7 @@ TICKS = 4000
 
 
 def main():
-    interpreter, modes = support.interpreter("3.14t"), {}
+    interpreter, modes = support.interpreter(sys.argv[1]), {}
     for mode, scenario in (("cpu", "capture"), ("wall", "wall")):
         stats = interpreter.run(scenario, TICKS).json["stats"]
         modes[mode] = {"ticks": stats["ticks"], "captured": stats["captured"], "dropped": stats["dropped"]}

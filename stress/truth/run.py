@@ -92,12 +92,12 @@ class Cell:
 # --- which cells ---------------------------------------------------------------------------------------
 
 
-def our_cells(workloads, walker):
+def our_cells(workloads, interpreters, walker):
     modes = ("wall",) if walker else MODES
     return [
         Cell(w, i, m, walker)
         for w in workloads
-        for i in FREE_THREADED
+        for i in interpreters
         for m in modes
         if m != "storm" or not w.startswith(OF_TIME)
     ]
@@ -121,7 +121,8 @@ def choose_cells(options):
     walker = os.environ.get("WALKER", "")
     if walker and not Path(walker).is_file():
         raise SystemExit(f"truth: WALKER is '{walker}', which is no file; build it first (stress/walker.h)")
-    cells = our_cells(SHORT if options.short else WORKLOADS, str(Path(walker).resolve()) if walker else "")
+    workloads, path = SHORT if options.short else WORKLOADS, str(Path(walker).resolve()) if walker else ""
+    cells = our_cells(workloads, options.interpreter or FREE_THREADED, path)
     if not options.no_controls:
         cells += control_cells() + cost_cells()
     only = os.environ.get("TRUTH_ONLY", "")
@@ -348,10 +349,11 @@ def run_all(cells, pythons, total, patience):
 def repeat_command(options):
     names = ("TRUTH_SECONDS", "TRUTH_ONLY", "WALKER")
     settings = [f"{name}={shlex.quote(os.environ[name])}" for name in names if os.environ.get(name)] + chosen()
-    flags = [flag for flag in ("short", "no_controls") if getattr(options, flag)]
+    flags = [f"--{flag.replace('_', '-')}" for flag in ("short", "no_controls") if getattr(options, flag)]
+    flags += [f"--interpreter {name}" for name in options.interpreter or ()]
     if not flags:
         return " ".join([*settings, "ninja truth"])
-    return " ".join([*settings, "python3 stress/truth/run.py", *("--" + flag.replace("_", "-") for flag in flags)])
+    return " ".join([*settings, "python3 stress/truth/run.py", *flags])
 
 
 def conclude(cells, options, complete):
@@ -388,6 +390,12 @@ def parse(arguments):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--short", action="store_true", help="a few workloads, tens of seconds")
     parser.add_argument("--no-controls", action="store_true", help="only what is judged, no walkers that lie")
+    parser.add_argument(
+        "--interpreter",
+        action="append",
+        choices=FREE_THREADED,
+        help="what is judged runs under this one, and others that are named so, alone",
+    )
     parser.add_argument(
         "--patience",
         type=float,
