@@ -23,15 +23,14 @@ import provision
 import support
 
 from stress.children import hear_signals
+from stress.interpreters import FREE_THREADED
 
 try:
     import profiles
 except ImportError:  # without Hypothesis; the tests that need it say so themselves
     profiles = None
 
-FREE_THREADED = ("3.13t", "3.14t")
-FREE_THREADED_ALL = (*FREE_THREADED, "3.15t")
-EVERY = ("3.13", "3.13t", "3.14", "3.14t", "3.15t")
+EVERY = ("3.13", "3.14", *FREE_THREADED)
 CONFINEMENT = pytest.StashKey()
 
 
@@ -79,12 +78,6 @@ def interpreter():
 @pytest.fixture(scope="session", params=FREE_THREADED)
 def freethreaded(request):
     """The free-threaded interpreters that the project is for, in turn."""
-    return provided_interpreter(request.param)
-
-
-@pytest.fixture(scope="session", params=FREE_THREADED_ALL)
-def freethreaded_all(request):
-    """The same, and the pre-release."""
     return provided_interpreter(request.param)
 
 

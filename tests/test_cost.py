@@ -10,6 +10,8 @@ import support
 import synthetic
 from synthetic import REASONS
 
+from stress.interpreters import FREE_THREADED
+
 pytestmark = pytest.mark.skipif(platform.machine() != "x86_64", reason="the trap flag is x86-64's")
 
 DEPTH = 20
@@ -95,7 +97,7 @@ def test_a_free_threaded_walk_costs_at_most_twice_one_with_the_gil(counter, harn
     assert free_threaded <= 2 * with_gil
 
 
-@pytest.mark.parametrize("name", ["3.13t", "3.14t"])
+@pytest.mark.parametrize("name", FREE_THREADED)
 def test_a_look_from_outside_takes_fewer_instructions_than_the_seed_walk(counter, harness, name):
     """Compilers differ, and with them the numbers, by less than is between the two."""
     support.ninja("build/stress/seed_walker.so")

@@ -11,6 +11,8 @@ import time
 import pytest
 import support
 
+from stress.interpreters import FREE_THREADED
+
 FAULTS = support.ROOT / "stress" / "faults"
 BUILT = support.BUILD / "stress" / "faults"
 LISTED = re.compile(r"^(FAULT|SYSTEM|SOUND)\((\w+), (.*)\)$", re.MULTILINE)
@@ -95,7 +97,7 @@ def test_no_fault_is_left_untried(driver):
 
 
 @pytest.mark.freethreading
-@pytest.mark.parametrize("name", ["3.13t", "3.14t"])
+@pytest.mark.parametrize("name", FREE_THREADED)
 def test_package(interpreter, name):
     interpreter(name)
     support.ninja(f"build/stress/faults/{name}/built")

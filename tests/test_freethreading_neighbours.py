@@ -38,26 +38,26 @@ def test_faulthandler_enabled_before(freethreaded):
 
 
 @pytest.mark.skipif(bool(support.EMULATOR), reason="there is no process_vm_readv here: QEMU's user mode has none")
-def test_faulthandler_enabled_during_a_session_costs_no_longer_than_one_look(freethreaded_all):
-    found = scene(freethreaded_all, "faulthandler_during")
+def test_faulthandler_enabled_during_a_session_costs_no_longer_than_one_look(freethreaded):
+    found = scene(freethreaded, "faulthandler_during")
     assert found["guarded"] == 0
     assert found["since"] == 0, "the session did not take the fault signals back"
     assert found["stats"]["dropped"]["fault"] == 0, "a load through the system call failed"
 
 
-def test_faulthandler_registered_for_our_signal_reports_each_signal_once(freethreaded_all):
+def test_faulthandler_registered_for_our_signal_reports_each_signal_once(freethreaded):
     """Not counted exactly: a tick that it gets before the session takes the signal back, at its next look, is one more."""
-    found = scene(freethreaded_all, "faulthandler_on_our_signal")
+    found = scene(freethreaded, "faulthandler_on_our_signal")
     assert found["reports"] == sorted(found["reports"]) and len(set(found["reports"])) == 20
 
 
-def test_our_handler_put_back_without_its_flags(freethreaded_all):
+def test_our_handler_put_back_without_its_flags(freethreaded):
     """The next tick comes without its value, and must not be taken for the default action."""
-    scene(freethreaded_all, "put_back_without_flags")
+    scene(freethreaded, "put_back_without_flags")
 
 
-def test_a_forked_child_has_its_signals_as_without_a_session(freethreaded_all):
-    found = scene(freethreaded_all, "forked_child")
+def test_a_forked_child_has_its_signals_as_without_a_session(freethreaded):
+    found = scene(freethreaded, "forked_child")
     assert found["same"], "the child's handlers are not those from before the session"
     assert found["ignored_after_exec"], "a program that the child became no longer ignores what was ignored"
 
@@ -78,8 +78,8 @@ def test_an_alternate_signal_stack_is_used_and_survives(freethreaded):
 
 
 @pytest.mark.parametrize("where", ["alarms_on_the_alternate_stack", "alarms_in_a_forked_child"])
-def test_a_tick_that_finds_a_handler_on_the_alternate_stack_is_captured(freethreaded_all, where):
-    found = scene(freethreaded_all, where)
+def test_a_tick_that_finds_a_handler_on_the_alternate_stack_is_captured(freethreaded, where):
+    found = scene(freethreaded, where)
     assert found["samples"] > 0 and found["strange"] == []
     assert found["stats"]["dropped"]["bounds"] <= 0.01 * found["stats"]["ticks"], found["stats"]
 

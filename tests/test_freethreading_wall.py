@@ -33,15 +33,11 @@ def check_wall(outcome):
 
 
 def test_every_thread_is_seen_running_or_waiting(freethreaded):
-    check_wall(freethreaded.run("wall", 20_000))
-
-
-def test_short_form_on_the_pre_release(interpreter):
-    check_wall(interpreter("3.15t").run("wall", 10_000))
+    check_wall(freethreaded.run("wall", 15_000))
 
 
 def test_wall_sessions_come_and_go_with_threads_and_code(freethreaded):
-    cycles = support.amount(300)
+    cycles = support.amount(200)
     found = freethreaded.run("churn", cycles, support.amount(200), "wall").json
     assert found["laws"] == found["done"] >= cycles
     assert found["captured"] > 0

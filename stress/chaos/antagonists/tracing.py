@@ -20,20 +20,24 @@ def monitor_hook(*arguments):
     pass
 
 
+TOGGLES = [
+    (sys.settrace, trace_hook),
+    (sys.setprofile, profile_hook),
+    (threading.setprofile_all_threads, profile_hook),
+]
+if sys.version_info >= (3, 15):
+    TOGGLES.append((threading.settrace_all_threads, trace_hook))
+
+
 class Tracing(Antagonist):
-    """threading.settrace_all_threads is left out: it crashes the interpreter (evidence/trace_all_threads.py)."""
+    """threading.settrace_all_threads is left out before 3.15: it crashes the interpreter
+    (evidence/trace_all_threads.py)."""
 
     guests = frozenset({(__file__, "trace_hook"), (__file__, "profile_hook")})
 
     def round(self, dice):
         limit = dice.randrange(1, 400)
-        toggle, hook = dice.choice(
-            (
-                (sys.settrace, trace_hook),
-                (sys.setprofile, profile_hook),
-                (threading.setprofile_all_threads, profile_hook),
-            )
-        )
+        toggle, hook = dice.choice(TOGGLES)
         toggle(hook)
         try:
             found = busy(limit)
