@@ -17,6 +17,8 @@ from pathlib import Path
 import pytest
 import support
 
+from stress.interpreters import FREE_THREADED
+
 ROOT = Path(__file__).resolve().parent.parent
 PROGRAM = ROOT / "ci" / "python"
 NAME, VERSION = "9.9t", "9.9.1"
@@ -275,8 +277,8 @@ def test_the_real_table_names_every_interpreter():
         line.split() for line in (ROOT / "ci" / "interpreters").read_text().splitlines() if line[:1] not in ("", "#")
     ]
     assert {row[0] for row in rows} == {
-        *("3.13", "3.13t", "3.14", "3.14t", "3.15t"),
-        *("3.13t-arm64", "3.14t-arm64", "3.14t-tsan"),
+        *("3.13", "3.14", *FREE_THREADED),
+        *("3.13t-arm64", "3.14t-arm64", "3.14t-tsan", "3.15t-tsan"),
     }
     for name, version, digest, _, *arguments in rows:
         build, _, _ = name.partition("-")

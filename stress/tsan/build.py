@@ -1,5 +1,5 @@
 """Builds what the sanitizer runs: the synthetic interpreter over the core, over each broken copy of it (controls.py),
-and the package for 3.14t-tsan. Into build/stress/tsan; what is up to date is left alone."""
+and the package for CPython with it. Into build/stress/tsan; what is up to date is left alone."""
 
 import hashlib
 import os
@@ -14,8 +14,7 @@ sys.path.insert(0, str(ROOT))
 from stress.children import existing_python, run_to_its_end  # noqa: E402 - wherever this is run from
 
 BUILD = ROOT / "build" / "stress" / "tsan"
-INTERPRETER = "3.14t-tsan"
-PACKAGE = ROOT / "build" / "python" / INTERPRETER
+INTERPRETERS = ("3.14t-tsan", "3.15t-tsan")  # the first is the usual one
 
 FLAGS = "-std=gnu11 -g -fPIC -pthread -Wall -Wextra -Werror".split()
 SANITIZED = ["clang", *FLAGS, "-O1", "-fsanitize=thread"]
@@ -129,9 +128,13 @@ def plain_interpreter():
     return make(BUILD / "interpreter-plain", stamp_of("plain", PLAIN), (), recipe)
 
 
-def package():
-    """The package for 3.14t-tsan. Returns the path of that interpreter."""
-    found = existing_python(INTERPRETER)
+def package_folder(interpreter):
+    return ROOT / "build" / "python" / interpreter
+
+
+def package(interpreter):
+    """The package for that interpreter, one of INTERPRETERS. Returns the interpreter's path."""
+    found, folder = existing_python(interpreter), package_folder(interpreter)
     if found.returncode != 0:
         raise Failed(found.stderr.strip().splitlines()[-1])
 
@@ -140,17 +143,22 @@ def package():
         for path in core_files(core):
             objects.append(made.parent / f"{path.stem}.o")
             rings = ["-Dmmap=heap_mmap", "-Dmunmap=heap_munmap"] if path.name == "threads.c" else []
-            checked([*SANITIZED, *includes(core), *rings, "-c", path, "-o", objects[-1]], f"the core for {INTERPRETER}")
+            checked([*SANITIZED, *includes(core), *rings, "-c", path, "-o", objects[-1]], f"the core for {interpreter}")
         objects.append(made.parent / "heap.o")
-        checked([*SANITIZED, "-c", HERE / "heap.c", "-o", objects[-1]], f"the core for {INTERPRETER}")
-        checked(["ar", "rcs", made, *objects], f"the core for {INTERPRETER}")
-        PACKAGE.mkdir(parents=True, exist_ok=True)
+        checked([*SANITIZED, "-c", HERE / "heap.c", "-o", objects[-1]], f"the core for {interpreter}")
+        checked(["ar", "rcs", made, *objects], f"the core for {interpreter}")
+        folder.mkdir(parents=True, exist_ok=True)
         environment = {**os.environ, "CC": "clang", "CFLAGS": "-fsanitize=thread"}
         checked(
-            ["ci/extension", INTERPRETER, PACKAGE / "built", made], f"the package for {INTERPRETER}", env=environment
+            ["ci/extension", interpreter, folder / "built", made], f"the package for {interpreter}", env=environment
         )
 
-    make(BUILD / "libspprof.a", stamp_of("package", SANITIZED, found.stdout, extension_sources()), BY_THE_CLOCK, recipe)
+    make(
+        BUILD / f"libspprof-{interpreter}.a",
+        stamp_of("package", SANITIZED, found.stdout, extension_sources()),
+        BY_THE_CLOCK,
+        recipe,
+    )
     return Path(found.stdout.strip())
 
 

@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
 """ThreadSanitizer over the core: a synthetic interpreter, broken copies of the core that it must report, and CPython
-3.14t itself. Besides, the synthetic interpreter without it, under the kernel's own signals.
+itself. Besides, the synthetic interpreter without it, under the kernel's own signals.
 
-usage: stress/tsan/run.py [--short] [--seed N] [--only PART] [--result FILE]
+usage: stress/tsan/run.py [--short] [--seed N] [--only PART] [--interpreter NAME] [--result FILE]
 
 PART is one of synthetic, storm, controls, cpython. A program has more threads, and more to do, as
-there are processors for, and controls run at once; STRESS_PROCESSORS=n says how many to count on.
+there are processors for, and controls run at once; STRESS_PROCESSORS=n says how many to count on. NAME
+is 3.14t-tsan unless given, or 3.15t-tsan.
 Writes build/results/tsan.json, or FILE, whole or not at all. Ends with status 1, and with the command
 that repeats the run as its last line, where ThreadSanitizer reports a race that touches the core or
 the extension, a control is not reported, a stack is impossible, a law is broken, or too little ran to
@@ -221,8 +222,8 @@ def run_controls(amount, seed, folder):
     )
 
 
-def run_cpython(amount, seed, folder):
-    python = build.package()
+def run_cpython(amount, seed, folder, interpreter=build.INTERPRETERS[0]):
+    python = build.package(interpreter)
     errors, result = folder / "cpython.errors", folder / "cpython.json"
     interpreter_list = python.parent.parent / "share" / "tsan-suppressions.txt"
     if not interpreter_list.exists():
@@ -230,9 +231,9 @@ def run_cpython(amount, seed, folder):
             f"there is no {interpreter_list}; copy the interpreter's Tools/tsan/suppressions_free_threading.txt there"
         )
     environment = sanitizer_environment(folder, "cpython", interpreter_list=interpreter_list)
-    environment["PYTHONPATH"] = str(build.PACKAGE)
+    environment["PYTHONPATH"] = str(build.package_folder(interpreter))
     command = [python, HERE / "workload.py", *for_all(amount.cpython), seed, threads(), result]
-    status, _ = run_child(f"CPython {build.INTERPRETER}", command, environment, errors)
+    status, _ = run_child(f"CPython {interpreter}", command, environment, errors)
     reports = read_reports(errors.read_text(errors="replace"))
     found = json.loads(result.read_text()) if result.exists() else {}
     wrong = [f"cpython: {report}" for report in reports.ours[:3]]
@@ -278,12 +279,13 @@ def too_little(result, parts):
     return wrong
 
 
-def measure(short, seed, parts=PARTS):
+def measure(short, seed, parts, interpreter):
     """(what goes into the result, lines that say what is wrong)"""
     amount, found, wrong = SHORT if short else FULL, {}, []
     with tempfile.TemporaryDirectory(prefix="spprof-tsan-") as name:
         for part in parts:
-            found[part], complaints = RUNS[part](amount, seed, Path(name))
+            more = (interpreter,) if part == "cpython" else ()
+            found[part], complaints = RUNS[part](amount, seed, Path(name), *more)
             wrong += complaints
     result = summary(found)
     return {"seed": seed, "processors": processors(), **result}, wrong + too_little(result, parts)
@@ -319,6 +321,7 @@ def again(options):
     words = ["stress/tsan/run.py", "--seed", str(options.seed)]
     words += ["--short"] if options.short else []
     words += ["--only", options.only] if options.only else []
+    words += ["--interpreter", options.interpreter] if options.interpreter != build.INTERPRETERS[0] else []
     return " ".join([*chosen(), shlex.join(words)])
 
 
@@ -327,6 +330,7 @@ def main():
     parser.add_argument("--short", action="store_true", help="a quick run, for the tests")
     parser.add_argument("--seed", type=int, help="of the random choices; another each time unless given")
     parser.add_argument("--only", choices=PARTS, help="this part alone")
+    parser.add_argument("--interpreter", choices=build.INTERPRETERS, default=build.INTERPRETERS[0])
     parser.add_argument("--result", type=Path, default=RESULT, help="where the JSON goes")
     options = parser.parse_args()
     catch_signals()
@@ -336,7 +340,8 @@ def main():
     print(f"{threads()} threads, on {processors()} processors", flush=True)
     options.result.unlink(missing_ok=True)
     try:
-        result, wrong = measure(options.short, options.seed, (options.only,) if options.only else PARTS)
+        parts = (options.only,) if options.only else PARTS
+        result, wrong = measure(options.short, options.seed, parts, options.interpreter)
         show(result)
         write_whole(options.result, {**result, "complaints": wrong})
     except Failed as failure:
