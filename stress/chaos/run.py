@@ -7,7 +7,7 @@ every tick captured or counted, no impossible stack, nothing left behind, and al
 right.
 
 Environment:
-  STRESS_SECONDS=n      all cells together (default 180; with --short 40)
+  STRESS_SECONDS=n      all cells together (default 240; with --short 40)
   STRESS_SEED=n         of every random choice (default: another each time, printed first)
   STRESS_ONLY=text      only cells whose name (antagonist/interpreter/mode) contains it
   STRESS_PROCESSORS=n   how many processors to count on (default: those that it may use)
@@ -284,7 +284,7 @@ def parse(arguments):
         help="past its time a cell is said to hang (default 60)",
     )
     options = parser.parse_args(arguments)
-    options.seconds = number_from("STRESS_SECONDS", 40 if options.short else 180)
+    options.seconds = number_from("STRESS_SECONDS", 40 if options.short else 240)
     options.seed = seed_from_environment()
     return options
 
