@@ -243,6 +243,10 @@ def hooks_stacks():
     ]
 
 
+def of_one_thread(stacks):
+    return [(role, stack) for role, stack in stacks if role == "turns-0"]
+
+
 def guests():
     """A hook, and what a set of weak references does of a death: on any thread of the process."""
     library = open(weakref.WeakSet.__init__.__code__.co_filename).read()
@@ -271,6 +275,7 @@ POSSIBLE = {
     "families_5": lambda: families_stacks(5),
     "families_20": lambda: families_stacks(20),
     "families_100": lambda: families_stacks(100),
+    **{f"shares_{depth}": lambda depth=depth: of_one_thread(families_stacks(depth)) for depth in (5, 20, 100)},
     "chunks": chunks_stacks,
     "generators": generators_stacks,
     "swings": swings_stacks,
@@ -323,12 +328,14 @@ def test_damaged_stacks_are_refused(name):
                 assert not workload.possible(role, [*bad, *hooks]), (what, role, bad)
 
 
-def test_guest_does_not_stand_on_its_own_like():
+def test_hook_does_not_stand_on_its_own_like():
+    """A removal does: while a thread is told of one death it may collect what tells it of another."""
     workload = workloads.make("mixture")
     stack = families_stacks(20)[0][1]
-    for guest in guests():
-        assert workload.possible("turns-0", [*stack, guest])
-        assert not workload.possible("turns-0", [*stack, guest, guest])
+    hook, removal = guests()
+    assert workload.possible("turns-0", [*stack, hook])
+    assert not workload.possible("turns-0", [*stack, hook, hook])
+    assert workload.possible("turns-0", [*stack, removal, removal])
 
 
 @every_workload
@@ -473,9 +480,25 @@ def test_growing_memory_is_a_complaint():
     assert list(runner.growth({**steady, "grown": 43 << 20})) == ["the memory grew by 40.0 MiB"]
 
 
-def test_shares_of_looks_on_the_beat_make_a_cells_shares():
-    shares = runner.shares({"families": {"left": 3, "right": 1}, "truth": {"left": 0.5, "right": 0.5}})
-    assert shares == "left 0.750 (true 0.500) right 0.250 (true 0.500)"
+def of_time(workload, mode, left, right, true=0.5):
+    cell = runner.Cell(workload, "3.14t", mode)
+    cell.found = {"families": {"left": left, "right": right}, "truth": {"left": true, "right": 1 - true}}
+    return cell
+
+
+def test_shares_of_ticks_are_a_cells_shares():
+    assert runner.shares(of_time("families_5", "wall", 3, 1)) == [("left", 0.75, 0.5), ("right", 0.25, 0.5)]
+    assert runner.shares(of_time("families_5", "storm", 3, 1)) == [], "a storm does not look by the time"
+
+
+def test_share_that_leans_fails_its_cell():
+    assert runner.leaning(of_time("shares_20", "cpu", 5095, 4905)) == []
+    leans = runner.leaning(of_time("shares_20", "cpu", 5110, 4890))
+    assert leans[0] == "left is shown with 0.511 of the time instead of 0.500" and len(leans) == 2
+    assert runner.leaning(of_time("families_20", "cpu", 9, 1)) == []
+    assert runner.leaning(of_time("shares_20", "wall", 50, 49)) == [
+        "fewer than 10,000 ticks: give it more time (TRUTH_SECONDS)"
+    ]
 
 
 @pytest.mark.parametrize("processors, count", [(1, 1), (2, 1), (3, 1), (12, 4), (1000, 9)])

@@ -56,7 +56,7 @@ class Antagonist:
     grows = False
     # What CPython itself keeps of all that was done so far, bytes at the most, where that is much.
     kept = 0
-    # Others that it is not mixed with either, because the interpreter does not stand both.
+    # Others that it is not mixed with either, because the interpreter or itself does not stand both.
     apart = frozenset()
     # (file, name) of functions that may stand on top of any stack of the process.
     guests = frozenset()

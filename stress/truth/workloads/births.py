@@ -130,10 +130,13 @@ class Births(Workload):
         return not stack or (stack[0][0] in ("bare_child", "Thread._bootstrap") and self._chain(stack))
 
     def below_guests(self, stack):
-        """A set of weak references is told of a death by whichever thread collects the garbage."""
-        if not stack or stack[-1][0] != REMOVAL:
-            return stack
-        return stack[:-1] if self.library.stands(*stack[-1]) else None
+        """A set of weak references is told of a death by whichever thread collects the garbage, which may be one that is told
+        of another just then."""
+        while stack and stack[-1][0] == REMOVAL:
+            if not self.library.stands(*stack[-1]):
+                return None
+            stack = stack[:-1]
+        return stack
 
 
 def make():

@@ -46,7 +46,7 @@ class Mixture(Workload):
 
     def below_guests(self, stack):
         """Guests may stand on each other: a removal on a hook, which merges the counts of a dead thread's references, and a
-        hook on a removal. Neither stands on its own like."""
+        hook on a removal. A hook does not stand on its own like."""
         last = None
         while stack:
             guest = next((part for part in self.guests if part is not last and part.below_guests(stack) != stack), None)
