@@ -303,13 +303,14 @@ static uint64_t look_at_all(uint32_t ticks) {
     return monitor.wait;
 }
 
-/* One look at every thread, which is due. With the work lock held. */
+/* One look at every thread, which is due. With the work lock held. Who asks a thread is in front of its neighbours: one
+ * that comes between the two is called for that tick. */
 static void observe(uint64_t due, uint32_t ticks) {
     session.due = due;
-    take_tick_signal();
     take_fault_signals();
     if (clock_now() - session.scanned >= LOOK_LEAST)
         find_threads(ordinary_reader());
+    take_tick_signal();
     session.wait = look_at_all(ticks);
     drain_all();
 }
