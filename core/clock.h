@@ -4,7 +4,6 @@
 #define SPPROF_CLOCK_H
 
 #include <errno.h>
-#include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
 #include <time.h>
@@ -20,14 +19,6 @@ static inline uint64_t clock_now(void) {
 static inline uint64_t clock_kernel_tick(void) {
     struct timespec tick;
     return clock_getres(CLOCK_MONOTONIC_COARSE, &tick) == 0 ? (uint64_t)tick.tv_nsec : 0;
-}
-
-/* Whether a thread can sleep for less than from one of those to the next: the kernel has high-resolution timers. */
-static inline bool clock_is_fine(void) {
-    struct timespec step;
-    if (clock_getres(CLOCK_MONOTONIC, &step) != 0)
-        return false;
-    return step.tv_sec == 0 && (uint64_t)step.tv_nsec < clock_kernel_tick();
 }
 
 /* The kernel's name for a thread's CPU clock (include/linux/posix-timers_types.h): the inverted id, CPUCLOCK_SCHED (2)

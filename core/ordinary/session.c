@@ -27,6 +27,7 @@
 #include "signals.h"
 #include "stack.h"
 #include "threads.h"
+#include "timers.h"
 #include "versioned.h"
 
 /* Nanoseconds. A harness that looks as often as it can has another. */
@@ -291,13 +292,13 @@ static void keep_watch(void) {
 static bool visit_slot(struct slot *slot, void *monitor) { return monitor_slot(slot, monitor); }
 
 /* Every thread once: what is due on it by its CPU time, or `ticks`. Returns the monitor's wait. */
-static uint64_t look_at_all(uint32_t ticks) {
+static uint64_t look_at_all(uint32_t ticks, bool is_last) {
     struct monitor monitor = {.observer = &session.observer,
                               .reader = ordinary_reader(),
                               .interval = by_the_clock() ? 0 : session.config.interval,
                               .ticks = ticks,
                               .now = clock_now(),
-                              .is_last = session.ending,
+                              .is_last = is_last,
                               .wait = UINT64_MAX};
     threads_each_live(visit_slot, &monitor);
     return monitor.wait;
@@ -305,13 +306,13 @@ static uint64_t look_at_all(uint32_t ticks) {
 
 /* One look at every thread, which is due. With the work lock held. Who asks a thread is in front of its neighbours: one
  * that comes between the two is called for that tick. */
-static void observe(uint64_t due, uint32_t ticks) {
+static void observe(uint64_t due, uint32_t ticks, bool is_last) {
     session.due = due;
     take_fault_signals();
     if (clock_now() - session.scanned >= LOOK_LEAST)
         find_threads(ordinary_reader());
     take_tick_signal();
-    session.wait = look_at_all(ticks);
+    session.wait = look_at_all(ticks, is_last);
     drain_all();
 }
 
@@ -341,7 +342,7 @@ static void keep_monitoring(void) {
         if (!sleep_until(due))
             return;
         pthread_mutex_lock(&session.work);
-        observe(due, ticks);
+        observe(due, ticks, false);
         pthread_mutex_unlock(&session.work);
     }
 }
@@ -445,18 +446,18 @@ static void stop_thread(void) {
 /* --- pauses ---------------------------------------------------------------------------------- */
 
 /* A look for all ticks until now; none where the next has not come due yet. */
-static void observe_what_is_due(void) {
+static void observe_what_is_due(bool is_last) {
     uint64_t next;
     uint32_t ticks = next_look(&next);
     if (!by_the_clock())
-        observe(next, 0);
+        observe(next, 0, is_last);
     else if (ticks > 1)
-        observe(next - session.config.interval, ticks - 1);
+        observe(next - session.config.interval, ticks - 1, is_last);
 }
 
 /* What the session's thread would have done by now, in its place. Without SIGPROF, whose handler
  * looks at this thread as well. */
-static void look_instead(void) {
+static void look_instead(bool is_last) {
     sigset_t ticks, before;
     sigemptyset(&ticks);
     sigaddset(&ticks, SIGPROF);
@@ -464,7 +465,7 @@ static void look_instead(void) {
     pthread_mutex_lock(&session.work);
     name_threads_at_once(false);
     if (is_monitored())
-        observe_what_is_due();
+        observe_what_is_due(is_last);
     else if (clock_now() - session.scanned >= look_interval())
         watch();
     pthread_mutex_unlock(&session.work);
@@ -476,7 +477,7 @@ static void look_instead(void) {
 static void carry_on(void) {
     if (session.running || !atomic_read(active_peek, &sampler.active))
         return;
-    look_instead();
+    look_instead(false);
     if (session.pauses == 0)
         start_thread();
 }
@@ -709,7 +710,7 @@ static int begin_sampling(uintptr_t interpreter) {
 
 static void keep_config(const struct spprof_config *config) {
     session.config = *config;
-    session.monitored = by_the_clock() || clock_is_fine();
+    session.monitored = by_the_clock() || timers_are_fine();
     sampler.code_type = (uintptr_t)config->code_type;
     sampler.max_depth = config->max_depth;
     sampler.long_look = long_look_of(config->interval);
@@ -796,7 +797,7 @@ static int stop_locked(void) {
     session.ending = true;
     stop_thread();
     if (is_monitored())
-        look_instead(); /* for ticks that came due while the thread was late, or not there */
+        look_instead(true); /* for ticks that came due while the thread was late, or not there */
     if (!had_thread)
         read_names();
     quiesce();

@@ -45,4 +45,10 @@ void timers_close(int timer) {
         syscall(SYS_timer_delete, timer);
 }
 
+bool timers_are_fine(void) {
+    struct timespec step;
+    return clock_getres(CLOCK_MONOTONIC, &step) == 0 && step.tv_sec == 0 &&
+           (uint64_t)step.tv_nsec < clock_kernel_tick();
+}
+
 int64_t timers_cpu_time(pid_t tid) { return clock_cpu_time(tid); }

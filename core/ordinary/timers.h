@@ -3,6 +3,7 @@
 #ifndef SPPROF_TIMERS_H
 #define SPPROF_TIMERS_H
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
 #include <time.h>
@@ -26,6 +27,9 @@ int timers_run(int timer, uint64_t first, uint64_t interval);
 
 /* Deletes a timer. NO_TIMER is allowed. */
 void timers_close(int timer);
+
+/* Whether timers, and sleeps, can be finer than the kernel's own ticks: it has high-resolution timers. */
+bool timers_are_fine(void);
 
 /* Nanoseconds of CPU time that thread `tid` has used, or a negative errno value. */
 int64_t timers_cpu_time(pid_t tid);
