@@ -64,7 +64,7 @@ struct watch {
     bool is_new;      /* it has not been looked at yet */
     int64_t asked_at; /* its CPU time when it was asked last, ns, */
     int64_t waits_at; /* and when the other timer was set; negative: it is not */
-    uint64_t left_at; /* CLOCK_MONOTONIC when ticks of its CPU time were left due on it first */
+    uint64_t left_at; /* CLOCK_MONOTONIC at the last look before which no tick was due on it, ns */
     int64_t next;     /* where ticks are of its CPU time: that at which the next is due, ns, */
     int64_t used;     /* and that at the last look, ns */
 };

@@ -358,6 +358,16 @@ def test_time_of_a_thread_that_is_not_met_running_is_shown_where_it_stands_after
     assert (thread.records(), thread.slot.due) == ([], 1)
 
 
+def test_thread_that_stands_before_it_can_answer_is_given_the_same_while(thread):
+    """It was kept from its processor in the instant in which it was asked: most often by the monitor itself."""
+    thread.slot.watch.next = AGES
+    thread.runs(AGES, interval=MS, now=AGES)
+    thread.stands(AGES + 100, now=AGES + LEFT_MOST - 1)
+    assert (thread.records(), thread.slot.due) == ([], ASKED | 1)
+    thread.stands(AGES + 100, now=AGES + LEFT_MOST)
+    assert (thread.records(), thread.slot.due) == ([(1, UNASKED, thread.frames)], ASKED)
+
+
 def test_time_that_is_due_at_the_end_is_shown_where_its_thread_stands(thread):
     thread.slot.watch.next = AGES
     thread.stands(AGES, interval=MS, is_last=True)

@@ -164,8 +164,6 @@ static bool is_asked(struct slot *slot, const struct visit *visit) {
 static bool is_left_due(struct slot *slot, struct monitor *monitor, const struct visit *visit) {
     struct watch *watch = &slot->watch;
     bool is_set = !visit->asked && visit->left > 0 && watch->waits_at >= 0;
-    if (visit->left == 0)
-        watch->left_at = monitor->now;
     if (monitor->is_last || monitor->now - watch->left_at >= LEFT_MOST)
         return false;
     if ((visit->asked && visit->used - watch->asked_at >= ASKED_MOST) ||
@@ -202,6 +200,8 @@ static struct visit begin_visit(struct slot *slot, struct monitor *monitor, int6
     visit.asked = word & ASKED;
     visit.left = word & DUE_MOST;
     visit.ticks = sum_of(newly, visit.left);
+    if (visit.left == 0)
+        watch->left_at = monitor->now;
     return visit;
 }
 
