@@ -26,7 +26,7 @@
 #include <unistd.h>
 
 static uint32_t reached; /* by the present input: a bit for each reason */
-#define NOTES 8
+#define NOTES 16
 static const char *notes[NOTES]; /* on the present input, each word once */
 static unsigned note_count;
 static const char *present = ""; /* the file that is tried, where there is one */

@@ -137,10 +137,14 @@ def ring_seeds():
 
 (
     START, STOP, TICK, LATE, LOOK, DRAIN, BIRTH, DEATH, CHANGE, FORK, CODE_DIED, TAKE_SIGNAL, FAULT, NAMES, PASS,
-    GIVE_BACK, SEND,
-) = range(17)  # fmt: skip
+    GIVE_BACK, SEND, REFUSE_TIMERS,
+) = range(18)  # fmt: skip
 NORMAL, EMPTY, DETACHED, UNBOUND, STRAY_ENTRY, UNREADABLE = (kind << 3 for kind in range(6))
 CPU, WALL, SINK, FINE = 0, 1, 2, 0x40  # how a session is started; the kernel's clock is fine
+INTERVALS = {"shortest": 4, "longer": 8, "longest": 12}  # else the usual
+A_SECOND = 4  # that a look is late
+BY_THE_CLOCK, BY_CPU_TIME = 1, 2  # timers that the kernel makes no more
+NOBODY = 7  # a thread that is not born
 OVERRUN, BLOCKED, HELD, SLOW = 3 << 3, 0x20, 0x40, 0x80  # how a tick arrives, and that its look takes long
 # What a thread does whose ticks the session's thread lays on it. It runs in the midst of the next
 # look, on for longer than a signal may take, or so late in it that its clock shows it when it is
@@ -207,46 +211,89 @@ def used(thread, halves):
 def monitored_scenes():
     """CPU mode where the kernel's clock is fine, until the stop."""
     start, look, stop = (START, CPU | FINE | SINK), (LOOK, 0), (STOP, 0)
+    late_look = (LOOK, A_SECOND)
     born, dies, answers, holds = (BIRTH, 1), (DEATH, 1), (TICK, 1), (TICK, 1 | HOLDS)
     runs, for_long, late = (TICK, 1 | RUNS), (TICK, 1 | RUNS | FOR_LONG), (TICK, 1 | RUNS_LATE)
     waits, works, ran_again = (CHANGE, 1 | DETACHED), (CHANGE, 1 | NORMAL), (TICK, 1 | RAN_AGAIN)
-    begun, half = (start, born, look), used(1, 1)
+    held_again, drain = (TICK, 1 | RAN_AGAIN | HOLDS), (DRAIN, 0)
+    begun, half, ticks = (start, born, look), used(1, 1), used(1, 2)
+    stays, again = (half, look), (ticks, look, look)
     undrained = ((START, CPU | FINE), born, look)
     asked = (*begun, used(1, 4), runs, look)
     out_of_python = (*begun, used(1, 4), waits, for_long, look)
-    kept = (*begun, used(1, 3), waits, look)
+    kept = (*begun, used(1, 3), look)
+    waiting = (*begun, used(1, 3), waits, look)
     slow, is_asked = (TICK, 1 | FOR_LONG), (runs, look)
-    owed = (*asked, slow, *is_asked, answers, used(1, 2), *is_asked, slow, *is_asked, slow)
+    owed = (*asked, slow, *is_asked, answers, ticks, *is_asked, slow, *is_asked, slow)
     former = (*asked, holds, dies, look, (BIRTH, 5), look, used(5, 4), (TICK, 5 | RUNS), look)
+    second = (*(used(NOBODY, 31),) * 12, used(NOBODY, 28))
+    nearly_a_second = (*second[:-1], used(NOBODY, 27))
+    refuses = {kinds: (REFUSE_TIMERS, kinds) for kinds in range(4)}
+    timerless = (refuses[BY_THE_CLOCK], *begun)
+    another = (refuses[0], (BIRTH, 2), look, ticks, used(2, 2), (TICK, 2 | RUNS), look, (TICK, 2))
     return {
-        "captured-cpu": (*begun, used(1, 4), look, half, look, half, used(0, 9), (LOOK, 1)),
-        "captured-cpu-drain": (*undrained, used(1, 2), look, (DRAIN, 0), stop, (DRAIN, 0)),
-        "captured-cpu-at_last": (*begun, used(1, 7), stop, *begun, half),
-        "captured-cpu-asked": (*asked, answers, look, used(1, 2), *is_asked, used(1, 2), look),
-        "captured-cpu-asked_twice": (*asked, used(1, 2), *is_asked, answers, *is_asked, *is_asked),
+        "captured-cpu": (*asked, answers, half, look, half, look, runs, used(0, 9), (LOOK, 1)),
+        "captured-cpu-drain": (*undrained, ticks, *is_asked, answers, drain, *again, stop, drain),
+        "captured-cpu-asked": (*asked, answers, look, ticks, *is_asked, answers, ticks, look),
+        "captured-cpu-asked_twice": (*asked, ticks, *is_asked, answers, *is_asked * 2, answers),
         "captured-cpu-asked-detached": (*out_of_python, answers, *is_asked, answers, look),
         "captured-cpu-runs_late": (*begun, used(1, 4), late, look, answers, used(1, 4), late, look),
         "captured-cpu-soon": (*begun, (TICK, 1 | RUNS | NEARLY), look, look, look, half, look),
-        "captured-cpu-unasked": (*begun, used(1, 4), for_long, look, *is_asked, look),
-        "captured-cpu-unasked-detached": (*out_of_python, *is_asked, look),
         "captured-cpu-young": (start, born, runs, half, look, half, look),
-        "captured-cpu-late": (*asked, holds, used(1, 2), *is_asked, (LATE, 0), answers),
+        "captured-cpu-late": (*asked, holds, ticks, *is_asked, (LATE, 0), answers),
         "captured-cpu-former": (*former, (LATE, 0), (TICK, 5), stop, (LATE, 0)),
         "no_thread_state-cpu": (start, look, born, used(1, 3), (LOOK, 2), half, look),
         "no_thread_state-cpu-older": (start, born, used(1, 30), (BIRTH, 2), used(2, 3), look, look),
         "throttled-cpu": (*owed, used(1, 20), *is_asked, answers),
-        "kept-cpu": (*kept, look, look, half, ran_again, look, used(1, 2), look, ran_again),
-        "kept-cpu-works": (*kept, works, look, waits, look, used(1, 3), look, works, half, look),
-        "kept-cpu-runs": (*kept, half, *is_asked, answers, ran_again, look, half),
-        "kept-cpu-asked": (*asked, waits, look, half, ran_again, answers, look),
+        "kept-cpu": (*kept, look, look, half, ran_again, look, ticks, look, ran_again),
+        "kept-cpu-waits": (*waiting, look, look, half, ran_again, look, ticks, look, ran_again),
+        "kept-cpu-works": (*waiting, works, look, waits, look, half, look, works, half, look),
+        "kept-cpu-set_again": (*kept, half, ran_again, *again, half, look, ran_again, dies, look),
+        "kept-cpu-asked": (*asked, waits, look, half, ran_again, answers, ticks, look),
+        "kept-cpu-asked-long_after": (*begun, ticks, runs, late_look, look, answers, *again),
+        "kept-cpu-answered": (*asked, half, look, answers, ticks, look, half, look, dies, look),
         "kept-cpu-several": (*kept, (BIRTH, 2 | DETACHED), used(0, 1), look, used(2, 5), look),
-        "kept-cpu-fork": (*kept, (FORK, IN_CHILD), works, *begun, used(0, 3), used(1, 3), look),
-        "busy-cpu": (*kept, stop, works, *asked, look, waits, *kept[3:], stop, *begun),
+        "kept-cpu-fork": (*kept, (FORK, IN_CHILD), *begun, used(0, 3), used(1, 3), look),
+        "kept-cpu-nearly_a_second": (*kept, *nearly_a_second, look, ticks, runs, look, answers),
+        "kept-cpu-entries_unknown": ((CHANGE, EMPTY), *waiting, *stays, works, *is_asked, answers),
+        "kept-cpu-timerless": (refuses[BY_CPU_TIME], *kept, *stays, *is_asked, answers, *again),
+        "taken_back-cpu": (*kept, half, *is_asked, ran_again, half, look),
+        "taken_back-cpu-once": (*kept, half, *is_asked, answers, half, *is_asked, answers, *again),
+        "taken_back-cpu-held": (*kept, half, held_again, *is_asked, (LATE, 0), *again),
+        "left_long-cpu": (*kept, late_look, look, ticks, look, look, late_look, dies, look),
+        "left_long-cpu-a_second": (*kept, *second, look, ticks, look),
+        "left_long-cpu-more": (*kept, ticks, look, late_look, half, ran_again),
+        "left_long-cpu-asked": (*asked, look, late_look, answers, ticks, look),
+        "left_long-cpu-answered": (*asked, answers, ticks, late_look, look, late_look),
+        "in_vain-cpu": (*kept, used(1, 3), look, half, look, ticks, look, ticks, look),
+        "in_vain-cpu-asked": (*asked, used(1, 3), look, *stays, ticks, look, answers, *again),
+        "in_vain-cpu-runs": (*begun, used(1, 4), for_long, look, *is_asked, look),
+        "in_vain-cpu-detached": (*out_of_python, *is_asked, look),
+        "timerless-cpu": (*timerless, ticks, look, ticks, *is_asked, *another),
+        "timerless-cpu-both": (refuses[3], *begun, ticks, look, ticks, *is_asked, *another),
+        "timerless-wall": (refuses[1], (START, WALL | SINK), born, look, *is_asked, look, *another),
+        "at_last-cpu": (*begun, used(1, 7), stop, *kept, stop, *begun, half),
+        "at_last-cpu-asked": (*asked, waits, stop, *asked, look, used(1, 3)),
+        "at_last-cpu-paused": (*kept, (FORK, PAUSE), ticks, (NAMES, 0), (NAMES, 0)),
+        "busy-cpu": (*kept, runs, stop, *asked, look, runs, stop, *begun),
         "detached-cpu": (*kept, dies, look, born, *asked[2:], (CHANGE, 1 | UNBOUND), look),
-        "bounds-cpu": (*asked, (CHANGE, 1 | STRAY_ENTRY), answers, used(1, 2), look),
-        "fault-cpu": (*asked, (CHANGE, 1 | UNREADABLE), answers, used(1, 2), look),
-        "ring_full-cpu": (*undrained, *(used(1, 2), look) * 60),
+        "bounds-cpu": (*asked, (CHANGE, 1 | STRAY_ENTRY), answers, ticks, look),
+        "fault-cpu": (*asked, (CHANGE, 1 | UNREADABLE), answers, ticks, look),
+        "ring_full-cpu": (refuses[BY_THE_CLOCK], *undrained, *(ticks, look) * 60),
     }
+
+
+def interval_scenes(name, mode):
+    """At unusual intervals, until the stop: a thread stands, runs, and is found late."""
+    look, answers, runs = (LOOK, 0), (TICK, 1), (TICK, 1 | RUNS)
+    nearly = (TICK, 1 | RUNS | NEARLY)
+    rest = (answers, look, nearly, look, look, answers, (BIRTH, 2), look)
+    soon = (used(1, 7), look, look)  # a twentieth of the longest is left then
+    late = (look, used(2, 31), (LOOK, 3), used(1, 30), runs, look, (TICK, 1 | SLOW), look)
+    for interval, bits in INTERVALS.items():
+        start = (START, mode | SINK | bits)
+        begun = (start, (BIRTH, 1), look, used(1, 1), look, used(1, 31), look)
+        yield f"captured-{name}-{interval}", (*begun, *soon, *rest, *late)
 
 
 def pause_scenes(name, mode):
@@ -269,7 +316,8 @@ MODES = {"periodic": CPU, "wall": WALL, "cpu": CPU | FINE}
 
 def monitored_seeds():
     pauses = [pause_scenes(name, mode) for name, mode in MODES.items()]
-    for scenes in (monitored_scenes(), *pauses):
+    unusual = [dict(interval_scenes(name, mode)) for name, mode in MODES.items()]
+    for scenes in (monitored_scenes(), *pauses, *unusual):
         for name, scene in scenes.items():
             yield name, session(*scene, (STOP, 0))
     whole = (

@@ -81,6 +81,8 @@ static int refuse(int error) {
     return -1;
 }
 
+struct fake_refused fake_refused;
+
 /* The first id is 0, as the kernel's is. */
 static int make_timer(clockid_t clock, const struct sigevent *event, int *id) {
     bool by_cpu_time = clock != CLOCK_MONOTONIC;
@@ -90,6 +92,8 @@ static int make_timer(clockid_t clock, const struct sigevent *event, int *id) {
     if (thread == NULL)
         return refuse(EINVAL);
     FUZZ_LAW(tid == thread->tid);
+    if (by_cpu_time ? clock_fine && fake_refused.by_cpu_time : fake_refused.by_the_clock)
+        return refuse(EAGAIN);
     for (int i = 0; i < FAKE_TIMERS; i++) {
         if (fake_timers[i].made)
             continue;
@@ -115,8 +119,10 @@ static int run_timer(int id, const struct itimerspec *times) {
     timer->interval = (uint64_t)times->it_interval.tv_sec * 1000000000 + (uint64_t)times->it_interval.tv_nsec;
     if (timer->interval == 0) {
         const struct fake_thread *thread = thread_of(timer->tid);
-        FUZZ_LAW(first == 1 && !timer->running);
-        timer->asks = true;
+        FUZZ_LAW(first <= 1 && !timer->running);
+        FUZZ_LAW(first == 1 || timer->by_cpu_time); /* the other is not taken back */
+        timer->asks = first == 1;
+        timer->rests += first == 0;
         timer->set_at = thread != NULL ? thread->used : 0;
         return 0;
     }
@@ -311,4 +317,5 @@ FILE *kernel_fopen(const char *path, const char *mode) {
 void fake_kernel_begin(void) {
     now = BEGINNING;
     clock_fine = false;
+    fake_refused = (struct fake_refused){0};
 }

@@ -14,10 +14,18 @@ struct fake_timer {
     bool by_cpu_time; /* of its thread's CPU clock, else of the time */
     bool asks;        /* was set to signal at once, and has not yet */
     int64_t set_at;   /* its thread's CPU time then */
+    uint32_t rests;   /* how often it was taken back */
 };
 
 #define FAKE_TIMERS 128
 extern struct fake_timer fake_timers[FAKE_TIMERS];
+
+/* Which timers the kernel makes no more; of CPU clocks only where the clock is fine, for a session
+ * with a coarse one needs them. Else there are FAKE_TIMERS, more than a session has. */
+struct fake_refused {
+    bool by_the_clock, by_cpu_time;
+};
+extern struct fake_refused fake_refused;
 
 #define FAKE_STACK_BYTES 16384
 
@@ -36,7 +44,7 @@ extern struct fake_thread fake_threads[FAKE_THREADS];
 /* Reads the thread's CPU clock, which moves then if the thread is busy. */
 int64_t fake_read_clock(struct fake_thread *thread);
 
-/* The clock stands at its beginning, and is coarse. */
+/* The clock stands at its beginning, and is coarse; timers can be made. */
 void fake_kernel_begin(void);
 
 /* How far apart the kernel's own ticks are, nanoseconds. A fine clock has high-resolution timers

@@ -30,18 +30,25 @@ const char fuzz_name[] = "session";
 const size_t fuzz_largest = 512;
 
 #define THREADS FAKE_THREADS
-#define MAIN 0 /* starts and stops; lives as long as the process */
-#define INTERVAL UINT64_C(10000000)
+#define MAIN 0                      /* starts and stops; lives as long as the process */
+#define INTERVAL UINT64_C(10000000) /* of most sessions; time passes in parts of it */
 #define RING_WORDS (4096 / 8)
 #define RECORD_HEAD_WORDS 6 /* with the word that counts them */
 #define TENANCIES 64        /* of a session; after so many nobody looks for threads */
 #define WARM_TENANCIES 80
 #define QUEUE (RING_WORDS / RECORD_HEAD_WORDS)
-#define LONG_LOOK ((int64_t)INTERVAL / 4) /* for which three times as much CPU time without a look is owed, */
-#define OWED_MOST INT64_C(20000000)       /* and how much may be */
+#define LOOK_SHORT INT64_C(250000)  /* CPU time up to which none without a look is owed for one, */
+#define OWED_MOST INT64_C(20000000) /* and how much may be */
 #define HELD 4
-#define ASKED_MOST INT64_C(20000000) /* CPU time after which a signal that asks counts as not deliverable */
-#define SCAN_LEAST UINT64_C(1000000) /* nanoseconds between two readings of the list of threads */
+#define ASKED_MOST INT64_C(20000000) /* CPU time after which a signal counts as not deliverable */
+/* Time after which ticks of CPU time wait no longer for their thread to run. */
+#define LEFT_MOST UINT64_C(1000000000)
+#define LOOK_LEAST UINT64_C(1000000) /* nanoseconds between two readings of the list of threads, */
+#define LOOK_MOST UINT64_C(10000000) /* and between two looks in CPU mode */
+
+/* The usual one; one that is shorter than looks are apart, one that is longer, and one of which a
+ * quarter is. */
+static const uint64_t intervals[] = {INTERVAL, 100000, 25000000, 100000000};
 
 enum operation {
     START,
@@ -61,6 +68,7 @@ enum operation {
     PASS,
     GIVE_BACK,
     SEND,
+    REFUSE_TIMERS,
     OPERATIONS
 };
 
@@ -146,8 +154,11 @@ static struct tenancy {
     bool is_new;        /* it was found after the start, and not looked at yet */
     int64_t next;       /* by its CPU clock: when its next tick is due, */
     int64_t used;       /* what it was at the last look, */
-    int64_t waits_at;   /* and where it was last found waiting with ticks due; -1: it was not */
+    int64_t waits_at;   /* and where it stood when its other timer was set; -1: it is not */
+    uint64_t left_at;   /* since when ticks are due on it */
     bool sent, kept;    /* its timers are set: to ask it now, and once it runs */
+    uint32_t rests;     /* how often the second was taken back */
+    bool has_timer[2];  /* those, in this order: the kernel may have refused one */
     struct shown queue[QUEUE];
     uint32_t first, count;
 } tenancies[WARM_TENANCIES + THREADS];
@@ -162,6 +173,7 @@ static struct {
     bool waiting;     /* stopped, and its samples not handed over: there may be some */
     uint32_t tenancies;
     uint64_t by_reason[SPPROF_REASONS], runs, samples, unguarded, unasked;
+    uint64_t interval;
     uint64_t clock_step; /* as the statistics have it */
     uint64_t last_look;  /* of this session; 0: none yet */
     uint64_t last_due;   /* wall mode: the last tick that a look stood for, */
@@ -177,6 +189,18 @@ static struct {
 
 /* Ticks are of each thread's CPU time, and the session's thread says when they are due. */
 static bool by_cpu_time(void) { return model.monitored && !model.wall; }
+
+static uint64_t within(uint64_t least, uint64_t value, uint64_t most) {
+    return value < least ? least : value > most ? most : value;
+}
+
+static uint64_t look_interval(void) { return within(LOOK_LEAST, model.interval, LOOK_MOST); }
+
+/* CPU time for which three times as much without a look is owed. */
+static int64_t long_look(void) {
+    int64_t quarter = (int64_t)model.interval / 4;
+    return quarter < LOOK_SHORT ? LOOK_SHORT : quarter;
+}
 
 static const struct {
     const struct code *code;
@@ -198,6 +222,9 @@ static void admit(int thread) {
     tenancy->asked = tenancy->sent = tenancy->kept = false;
     tenancy->is_new = model.last_look != 0;
     tenancy->waits_at = -1;
+    tenancy->rests = 0;
+    tenancy->has_timer[0] = !fake_refused.by_the_clock;
+    tenancy->has_timer[1] = by_cpu_time() && !fake_refused.by_cpu_time;
 }
 
 /* What it was asked for comes to that. */
@@ -237,10 +264,11 @@ static bool has_run(int thread, int64_t used) {
 /* A thread that is no older than the last look has missed the ticks of its CPU time since its
  * birth; one that is older has its first an interval from now. */
 static void count_missed(struct tenancy *tenancy, int64_t used) {
-    bool young = model.last_look != 0 && (uint64_t)used <= fake_now() - model.last_look + INTERVAL;
-    uint64_t missed = young ? (uint64_t)used / INTERVAL : 0;
+    uint64_t interval = model.interval, most = fake_now() - model.last_look + interval;
+    bool young = model.last_look != 0 && (uint64_t)used <= most;
+    uint64_t missed = young ? (uint64_t)used / interval : 0;
     tenancy->used = used;
-    tenancy->next = young ? (int64_t)((missed + 1) * INTERVAL) : used + (int64_t)INTERVAL;
+    tenancy->next = (int64_t)(young ? (missed + 1) * interval : (uint64_t)used + interval);
     model.by_reason[SPPROF_NO_THREAD_STATE] += missed;
     if (missed > 0)
         fuzz_reach(SPPROF_NO_THREAD_STATE);
@@ -310,7 +338,7 @@ static void count_tick(int thread, uint32_t weight, bool unguarded, int64_t bega
         return;
     }
     count_look(thread, weight, unguarded, 0);
-    if (took >= LONG_LOOK)
+    if (took >= long_look())
         tenancy->rest_until = (began > tenancy->rest_until ? began : tenancy->rest_until) + 4 * took;
 }
 
@@ -388,10 +416,10 @@ static void note_owners(bool sound) {
         owners_perhaps_seen();
 }
 
-static bool model_look_instead(void);
+static bool model_look_instead(bool at_last);
 
 static void get_stats_in_a_pause(struct spprof_stats *stats) {
-    bool looked = model.certain && model_look_instead();
+    bool looked = model.certain && model_look_instead(false);
     enter_core();
     spprof_get_stats(stats);
     leave_core();
@@ -425,19 +453,25 @@ static void check_stats(void) {
 
 static void check_periodic_timer(int thread) {
     const struct fake_timer *timer = fake_timer_of(tid_of(thread));
-    FUZZ_LAW(timer != NULL && timer->interval == INTERVAL);
+    FUZZ_LAW(timer != NULL && timer->interval == model.interval);
 }
 
-/* Whether they are set, and since when, is what the model says. */
+/* Whether they are there and set, and since when, is what the model says. */
 static void check_asking_timers(int thread) {
     const struct tenancy *tenancy = tenancy_of(thread);
     const struct fake_timer *asking = fake_asker(tid_of(thread), false);
-    FUZZ_LAW(asking != NULL && asking->asks == tenancy->sent);
-    if (!by_cpu_time())
-        return;
     const struct fake_timer *keeping = fake_asker(tid_of(thread), true);
-    FUZZ_LAW(keeping != NULL && keeping->asks == tenancy->kept);
+    FUZZ_LAW((asking != NULL) == tenancy->has_timer[0]);
+    FUZZ_LAW((keeping != NULL) == tenancy->has_timer[1]);
+    FUZZ_LAW(asking == NULL || asking->asks == tenancy->sent);
+    FUZZ_LAW(keeping == NULL || keeping->asks == tenancy->kept);
+    FUZZ_LAW(keeping == NULL || keeping->rests == tenancy->rests);
     FUZZ_LAW(!tenancy->kept || keeping->set_at == tenancy->waits_at);
+}
+
+/* Those of a dead thread too, until it is out of the list. */
+static unsigned timers_of(const struct tenancy *tenancy) {
+    return model.monitored ? (unsigned)tenancy->has_timer[0] + tenancy->has_timer[1] : 1;
 }
 
 /* Every thread that the session knows has its timers, and there is no other. */
@@ -446,7 +480,7 @@ static void check_timers(void) {
     for (int i = 0; i < THREADS; i++) {
         if (threads[i].tenancy < 0)
             continue;
-        expected += by_cpu_time() ? 2 : 1; /* of a dead one too, until it is out of the list */
+        expected += timers_of(tenancy_of(i));
         if (!fake_threads[i].alive)
             continue;
         if (model.monitored)
@@ -481,21 +515,17 @@ static void count_from_zero(void) {
     model.runs = model.samples = model.unguarded = model.unasked = 0;
 }
 
-static uint64_t within(uint64_t least, uint64_t value, uint64_t most) {
-    return value < least ? least : value > most ? most : value;
-}
-
 /* The session's thread goes to sleep: when it will want to look, and what that look stands for. */
 static void model_next_look(void) {
-    uint64_t missed = (fake_now() - model.last_due) / INTERVAL;
+    uint64_t missed = (fake_now() - model.last_due) / model.interval, most = look_interval();
     model.weight = (uint32_t)(1 + missed);
-    model.wanted.least = model.wanted.most = fake_now() + INTERVAL;
+    model.wanted.least = model.wanted.most = fake_now() + most;
     if (model.wall)
-        model.wanted.least = model.wanted.most = model.last_due + (1 + missed) * INTERVAL;
-    if (!by_cpu_time())
+        model.wanted.least = model.wanted.most = model.last_due + (1 + missed) * model.interval;
+    if (!by_cpu_time() || model.interval / 4 > most)
         return;
-    model.wanted.least = fake_now() + within(INTERVAL / 4, model.wait.least, INTERVAL);
-    model.wanted.most = fake_now() + within(INTERVAL / 4, model.wait.most, INTERVAL);
+    model.wanted.least = fake_now() + within(model.interval / 4, model.wait.least, most);
+    model.wanted.most = fake_now() + within(model.interval / 4, model.wait.most, most);
 }
 
 /* A start that nothing hindered, or of which that is not known. */
@@ -505,6 +535,7 @@ static void model_start(const struct spprof_config *config, bool fine, bool cert
     model.certain = certain;
     model.active = true;
     model.wall = config->mode == SPPROF_WALL;
+    model.interval = config->interval;
     model.monitored = model.wall || fine;
     model.clock_step = model.monitored ? 0 : FAKE_KERNEL_TICK;
     model.sink = config->sink != NULL;
@@ -546,11 +577,13 @@ static void check_failed_start(int error, bool sound, int expected, void *const 
 
 enum wrong { RIGHT, SHORT_INTERVAL, UNKNOWN_MODE, DEEP, ODD_RING, NO_STATE, UNREADABLE_STATE, NO_INTERPRETER, WRONGS };
 
+/* Three of four starts are of a right configuration: where bit 7 is set bits say what is wrong,
+ * else the interval. */
 static struct spprof_config make_config(uint8_t argument) {
     static const char no_table[1024] = "no table of offsets";
     struct spprof_config config = {
         .size = sizeof config,
-        .interval = INTERVAL,
+        .interval = argument & 0x80 ? INTERVAL : intervals[argument >> 2 & 3],
         .max_depth = 16,
         .ring_bytes = RING_WORDS * 8,
         .runtime = &_PyRuntime,
@@ -562,6 +595,8 @@ static struct spprof_config make_config(uint8_t argument) {
         .caught_up = caught_up,
         .flags = argument & 0x20 ? SPPROF_OWN_FILES : 0,
     };
+    if (!(argument & 0x80))
+        return config;
     switch ((enum wrong)(argument >> 2 & 7)) {
     case SHORT_INTERVAL:
         config.interval = 99999;
@@ -591,8 +626,7 @@ static struct spprof_config make_config(uint8_t argument) {
 }
 
 static void start(uint8_t argument) {
-    /* Three of four starts are of a right configuration: bits that say "wrong" count only where bit 7 is set. */
-    struct spprof_config config = make_config(argument & 0x80 ? argument : argument & 0x23);
+    struct spprof_config config = make_config(argument);
     bool right = !(argument & 0x80) || (argument >> 2 & 7) == RIGHT;
     bool fine = argument & 0x40;
     void *before[TAKEN];
@@ -616,27 +650,28 @@ static void start(uint8_t argument) {
         check_timers();
 }
 
-static void model_observe(void);
+static void model_observe(bool at_last);
 
 static void model_scan(void) {
     meet_all();
     model.scanned = fake_now();
 }
 
-/* What the session's thread would have done by now, done by another in its place. Whether that was
- * anything. */
-static bool model_look_instead(void) {
-    bool scan_is_due = fake_now() - model.scanned >= (model.monitored ? SCAN_LEAST : INTERVAL);
-    uint64_t ticks = (fake_now() - model.last_due) / INTERVAL;
+/* What the session's thread would have done by now, done by another in its place, at a session's
+ * end for the last time. Whether that was anything. */
+static bool model_look_instead(bool at_last) {
+    uint64_t scans_apart = model.monitored ? LOOK_LEAST : look_interval();
+    bool scan_is_due = fake_now() - model.scanned >= scans_apart;
+    uint64_t ticks = (fake_now() - model.last_due) / model.interval;
     foresee_clocks();
     if (model.wall ? ticks == 0 : !model.monitored && !scan_is_due)
         return false;
-    model.last_due += ticks * INTERVAL;
+    model.last_due += ticks * model.interval;
     model.weight = (uint32_t)ticks;
     if (scan_is_due)
         model_scan();
     if (model.monitored)
-        model_observe();
+        model_observe(at_last);
     return true;
 }
 
@@ -644,7 +679,7 @@ static void stop(void) {
     if (model.active && model.monitored) {
         owners_seen_at_last();
         if (model.certain)
-            model_look_instead();
+            model_look_instead(true);
     }
     for (int i = 0; i < THREADS && model.active && model.certain; i++)
         leave_due(i, SPPROF_BUSY);
@@ -763,7 +798,7 @@ static void run_or_answer(int thread, uint8_t argument) {
     if (holds)
         held[held_count++] = (struct held){.value = value, .thread = thread};
     else
-        answer(thread, value, argument & 0x20, argument & 0x80 ? 4 * LONG_LOOK : 0);
+        answer(thread, value, argument & 0x20, argument & 0x80 ? 4 * long_look() : 0);
 }
 
 static void tick(uint8_t argument) {
@@ -783,7 +818,8 @@ static void tick(uint8_t argument) {
     }
     bool blocked = argument & 0x20;
     bool unguarded = blocked || !faults_are_ours();
-    int64_t began = fake_threads[thread].used, took = argument & 0x80 ? LONG_LOOK << overrun : LONG_LOOK - 1;
+    int64_t began = fake_threads[thread].used;
+    int64_t took = argument & 0x80 ? long_look() << overrun : long_look() - 1;
     uint64_t before = ticks_now();
     look_takes(thread, took);
     deliver(thread, timer->value, overrun, blocked);
@@ -834,7 +870,7 @@ static void wait_at_most(uint64_t least, uint64_t most) {
  * when it has used the rest of the present one. */
 static uint32_t due_by_cpu_time(struct tenancy *tenancy, int64_t used) {
     uint32_t ended = 0;
-    for (; tenancy->next <= used; tenancy->next += (int64_t)INTERVAL)
+    for (; tenancy->next <= used; tenancy->next += (int64_t)model.interval)
         ended++;
     uint64_t rest = (uint64_t)(tenancy->next - used);
     if (used != tenancy->used)
@@ -850,49 +886,99 @@ static uint32_t due_by_the_clock(struct tenancy *tenancy) {
     return is_new ? 1 : model.weight;
 }
 
-/* Ticks of CPU time are not of a wait that came after: they stay due until the thread runs. Where
- * it has come to wait since the last look, the next is at random. */
-static void keep_due(struct tenancy *tenancy, int64_t used) {
-    fuzz_note("kept");
-    if (tenancy->waits_at == used)
-        return;
-    tenancy->waits_at = used;
-    tenancy->kept = true;
-    wait_at_most(INTERVAL / 4, INTERVAL / 4 + INTERVAL / 2 - 1);
+/* What a look found at a thread, by its CPU clock. */
+struct met {
+    int64_t used;
+    bool ran;  /* since the last look */
+    bool runs; /* during this one */
+    bool left; /* ticks were due on it before */
+};
+
+static bool is_asked_in_vain(const struct tenancy *tenancy, int64_t used) {
+    return tenancy->asked && used - tenancy->asked_at >= ASKED_MOST;
 }
 
-/* A thread that has used of the processor since the look began runs, and is asked to look itself, once; one that stands is
- * looked at. */
-static void model_look_at(int thread) {
+/* Whether the timer is set that signals once its thread has run. */
+static bool waits_to_run(const struct tenancy *tenancy, const struct met *met) {
+    return !tenancy->asked && met->left && tenancy->waits_at >= 0;
+}
+
+/* The thread has run for so long, and not taken that signal. */
+static bool is_kept_in_vain(const struct tenancy *tenancy, const struct met *met) {
+    return waits_to_run(tenancy, met) && met->used - tenancy->waits_at >= ASKED_MOST;
+}
+
+/* What is due on it is shown as a look from outside finds it, for that. */
+static bool show_for(const char *why) {
+    fuzz_note(why);
+    return false;
+}
+
+/* Ticks of CPU time are not of where the thread came to stand: they stay due until it runs, unless
+ * that takes too long. Where it has run since the last look, the next is at random. */
+static bool is_kept(struct tenancy *tenancy, const struct met *met, bool at_last) {
+    if (at_last)
+        return show_for("at_last");
+    if (fake_now() - tenancy->left_at >= LEFT_MOST)
+        return show_for("left_long");
+    if (is_asked_in_vain(tenancy, met->used) || is_kept_in_vain(tenancy, met))
+        return show_for("in_vain");
+    fuzz_note("kept");
+    if (!tenancy->asked && !waits_to_run(tenancy, met)) {
+        tenancy->waits_at = met->used;
+        tenancy->kept = tenancy->has_timer[1];
+    }
+    if (met->ran)
+        wait_at_most(model.interval / 4, model.interval / 4 + model.interval / 2 - 1);
+    return true;
+}
+
+/* A thread that runs and has a timer is asked once, and its other timer is taken back. */
+static bool will_answer(struct tenancy *tenancy, int64_t used) {
+    if (tenancy->asked)
+        return !is_asked_in_vain(tenancy, used) || show_for("in_vain");
+    if (!tenancy->has_timer[0])
+        return show_for("timerless");
+    if (tenancy->waits_at >= 0) {
+        fuzz_note("taken_back");
+        tenancy->rests += tenancy->has_timer[1];
+    }
+    tenancy->waits_at = -1;
+    tenancy->kept = false;
+    tenancy->asked_at = used;
+    tenancy->asked = tenancy->sent = true;
+    return true;
+}
+
+/* A thread that has used of the processor since the look began runs, and is asked to look itself,
+ * once. One that stands is looked at where ticks are of the clock; those of its CPU time wait for
+ * it to run, where it could be asked then. */
+static void model_look_at(int thread, bool at_last) {
     struct tenancy *tenancy = tenancy_of(thread);
-    int64_t used = read_clock(thread);
-    tenancy->due += by_cpu_time() ? due_by_cpu_time(tenancy, used) : due_by_the_clock(tenancy);
+    struct met met = {.used = read_clock(thread), .left = tenancy->due > 0};
+    met.ran = met.used != tenancy->used;
+    if (!met.left)
+        tenancy->left_at = fake_now();
+    tenancy->due += by_cpu_time() ? due_by_cpu_time(tenancy, met.used) : due_by_the_clock(tenancy);
     if (tenancy->due == 0)
         return;
-    bool runs = has_run(thread, used);
-    if (runs && !tenancy->asked) {
-        tenancy->asked_at = used;
-        tenancy->asked = tenancy->sent = true;
+    met.runs = has_run(thread, met.used);
+    if (met.runs && will_answer(tenancy, met.used))
         return;
-    }
-    if (runs && used - tenancy->asked_at < ASKED_MOST)
+    if (!met.runs && by_cpu_time() && tenancy->has_timer[0] && is_kept(tenancy, &met, at_last))
         return;
-    if (!runs && by_cpu_time() && threads[thread].kind == DETACHED) {
-        keep_due(tenancy, used);
-        return;
-    }
-    count_look(thread, tenancy->due, false, runs ? SPPROF_SAMPLE_UNASKED : 0);
+    count_look(thread, tenancy->due, false, met.runs || by_cpu_time() ? SPPROF_SAMPLE_UNASKED : 0);
     tenancy->due = 0;
 }
 
 /* The monitor has taken the fault signals back before it looks. */
-static void model_observe(void) {
+static void model_observe(bool at_last) {
     model.wait.least = model.wait.most = UINT64_MAX;
     for (int i = 0; i < THREADS; i++) {
         if (threads[i].tenancy < 0)
             continue;
         if (foreseen[heir_of(i)].alive) {
-            model_look_at(i);
+            model_look_at(i, at_last);
         } else {
             leave_due(i, SPPROF_DETACHED);
             threads[i].tenancy = -1;
@@ -911,13 +997,14 @@ static void look(uint8_t argument) {
     if (!model.active || is_paused() || model.tenancies >= tenancies_most)
         return;
     bool was_certain = model.certain;
-    wait_for_look((argument & 3) * INTERVAL);
+    wait_for_look((argument & 3) * INTERVAL + (argument & 4 ? LEFT_MOST : 0));
     model.last_due = fake_wanted();
     if (was_certain) { /* before the core, which hands over what it captures in the same look */
         foresee_clocks();
-        model_scan();
+        if (!model.monitored || fake_now() - model.scanned >= LOOK_LEAST)
+            model_scan();
         if (model.monitored)
-            model_observe();
+            model_observe(false);
     }
     enter_core();
     fake_look();
@@ -964,7 +1051,8 @@ static void pause_session(void) {
 
 /* Who resumes looks first, and where it is the last the session's thread is started. */
 static void resume_session(void) {
-    bool was_paused = is_paused(), looked = was_paused && model.certain && model_look_instead();
+    bool was_paused = is_paused();
+    bool looked = was_paused && model.certain && model_look_instead(false);
     enter_core();
     FUZZ_LAW(spprof_resume() == 0);
     leave_core();
@@ -1080,6 +1168,10 @@ static void operate(enum operation operation, uint8_t argument) {
         break;
     case SEND:
         owners_send(argument);
+        break;
+    case REFUSE_TIMERS:
+        fake_refused.by_the_clock = argument & 1;
+        fake_refused.by_cpu_time = argument & 2;
         break;
     default:
         pass(argument);
