@@ -633,7 +633,8 @@ static void start(uint8_t argument) {
     long mappings = holdings.mappings;
     owners(before);
     foresee_clocks();
-    fake_clock_is_fine(fine);
+    if (!model.active)
+        fake_clock_is_fine(fine);
     enter_core();
     int error = spprof_start(&config);
     bool sound = leave_core();
@@ -754,11 +755,21 @@ static void look_takes(int thread, int64_t took) {
     fake_threads[thread].pauses = false;
 }
 
+/* Whose CPU clock a handler reads on that thread: it may have died, and another have its id. */
+static int clock_behind(int thread) {
+    foresee_clocks();
+    return heir_of(thread);
+}
+
+/* Negative: nobody has the id. */
+static int64_t read_by_handler(int clock) { return fake_threads[clock].alive ? fake_threads[clock].used : -1; }
+
 /* The signal that asks a thread, or that waited for it to run, arrives: it takes what is due,
  * where its timer is there still. Then the thread does not run in the midst of the next look. */
 static void answer(int thread, uint64_t value, bool blocked, int64_t took) {
     struct tenancy *tenancy = fake_timer_has(value) ? tenancy_of(thread) : NULL;
-    int64_t began = fake_threads[thread].alive ? fake_threads[thread].used : -1;
+    int clock = clock_behind(thread);
+    int64_t began = read_by_handler(clock);
     bool unguarded = blocked || !faults_are_ours();
     if (tenancy != NULL) {
         if (model.certain && tenancy->due > 0)
@@ -766,9 +777,9 @@ static void answer(int thread, uint64_t value, bool blocked, int64_t took) {
         tenancy->due = 0;
         tenancy->asked = false;
     }
-    look_takes(thread, took);
+    look_takes(clock, took);
     deliver(thread, value, 0, blocked);
-    look_takes(thread, 0);
+    look_takes(clock, 0);
 }
 
 /* In a session whose thread says when ticks are due: the thread runs in the midst of the next
@@ -841,6 +852,8 @@ static void late(void) {
     bool current = model.active && tick.tenancy >= 0 && threads[tick.thread].tenancy == tick.tenancy;
     uint64_t before = ticks_now(), busy = sampler.strays.by_reason[SPPROF_BUSY];
     bool unguarded = !faults_are_ours();
+    int clock = clock_behind(tick.thread);
+    look_takes(clock, 0);
     deliver(tick.thread, tick.value, tick.weight - 1, false);
     FUZZ_LAW(is_paused() || ticks_now() == before + (model.active ? tick.weight : 0));
     if (!model.active) {
@@ -850,8 +863,7 @@ static void late(void) {
     if (!model.certain || !model.active)
         return;
     if (current && fake_timer_has(tick.value)) {
-        const struct fake_thread *thread = &fake_threads[tick.thread];
-        count_tick(tick.thread, tick.weight, unguarded, thread->alive ? thread->used : -1, 0);
+        count_tick(tick.thread, tick.weight, unguarded, read_by_handler(clock), 0);
     } else {
         model.by_reason[SPPROF_NO_THREAD_STATE] += tick.weight;
         fuzz_reach(SPPROF_NO_THREAD_STATE);
