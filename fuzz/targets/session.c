@@ -1211,6 +1211,7 @@ static void clear_away(void) {
     owners_begin();
     holdings.refused_deletes = holdings.refused_actions = 0;
     memset(fake_timers, 0, sizeof fake_timers);
+    fake_threads[MAIN] = (struct fake_thread){.tid = tid_of(MAIN), .alive = true};
     held_count = 0;
 }
 
