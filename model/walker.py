@@ -44,6 +44,7 @@ MOST_STEPS = 65536
 LARGEST_CHUNK = 1 << 31
 MOST_UNITS = 1 << 30
 ATTEMPTS = 64
+MORE_LOOKS = 2  # after the walk, the last of them at a random distance
 
 THREAD, GENERATOR, INTERPRETER, C_STACK = 0, 1, 3, 4  # owners; 2, a frame object, is of no running frame
 
@@ -328,7 +329,7 @@ def walk(subject, read):
     return Verdict("captured", tuple(chain.shown), detached, chain.truncated, tuple(chain.looks))
 
 
-# --- the second look ----------------------------------------------------------------------------------
+# --- the second look, and the third ----------------------------------------------------------------------------------
 
 
 def stands(read, address, value):
@@ -355,7 +356,7 @@ def renew_instruction(subject, memory, verdict):
 
 
 def confirm(subject, read, verdict):
-    """What becomes of a captured stack after the second look."""
+    """What becomes of a captured stack after one more look."""
     memory, frames = Memory(read), verdict.frames
     try:
         current = memory.load(subject.state + subject.layout.current_frame)
@@ -380,8 +381,9 @@ def observe(subject, read, deaths):
     for _ in range(ATTEMPTS):
         before = deaths()
         verdict = walk(subject, read)
-        if verdict.outcome == "captured":
-            verdict = confirm(subject, read, verdict)
+        for _ in range(MORE_LOOKS):
+            if verdict.outcome == "captured":
+                verdict = confirm(subject, read, verdict)
         if verdict.outcome == "captured" and deaths() != before:
             verdict = Verdict("torn")
         met[verdict.outcome] += 1

@@ -23,6 +23,7 @@ import pytest
 import synthetic
 import test_layout
 from fresh import HANG_SECONDS, forked
+from fresh import check as in_child
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -646,9 +647,14 @@ def no_more_timers():
         resource.setrlimit(resource.RLIMIT_SIGPENDING, (soft, hard))
 
 
-def test_threads_that_get_no_timer_are_counted_once_and_spend_no_lease(harness, former_owner):
-    """Two that end without one, and two that get one at a later look."""
-    world = World(harness)
+@pytest.fixture(scope="module")
+def coarse(tmp_path_factory):
+    """A core on a kernel without high-resolution timers, where a thread must have one."""
+    return synthetic.build(tmp_path_factory.mktemp("native"), "coarse.c", "-shared", "-fvisibility=hidden")
+
+
+def refused_for_want_of_timers(path):
+    world = World(ctypes.CDLL(str(path)))
     caller = world.birth()
     assert world.start(session.Config(INTERVAL), caller) == session.OK
     with no_more_timers():
@@ -672,6 +678,11 @@ def test_threads_that_get_no_timer_are_counted_once_and_spend_no_lease(harness, 
     for thread in [caller, *ended, *later]:
         thread.worker.end()
     world.close()
+
+
+def test_threads_that_get_no_timer_are_counted_once_and_spend_no_lease(coarse):
+    """Two that end without one, and two that get one at a later look."""
+    in_child(refused_for_want_of_timers, coarse)
 
 
 def test_slots_begin_on_a_cache_line(harness, former_owner):
