@@ -5,6 +5,7 @@ is what the same program does alone.
 """
 
 import itertools
+import os
 import signal
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
@@ -14,6 +15,7 @@ import support
 import synthetic
 
 PROF, SEGV, BUS = int(signal.SIGPROF), int(signal.SIGSEGV), int(signal.SIGBUS)
+EVERY = int(os.environ.get("OWNERS_EVERY", "13"))  # of the combinations is tried; 1: all, which takes some minutes
 ENDLESS = 98  # of owners.c: a handler ran again and again
 SENT = {PROF: ("raise", "queue"), SEGV: ("fault", "raise"), BUS: ("raise", "thread")}
 OWNER_FLAGS = ("", "i", "io", "dh", "ui", "ir")
@@ -84,7 +86,7 @@ def compared(program, number, way, every):
 @pytest.mark.parametrize("number", [PROF, SEGV, BUS])
 def test_owners_get_what_they_would_get_without_us(program, number, way):
     counted = 0
-    for (scene, words), plain, sampled in compared(program, number, way, 13):
+    for (scene, words), plain, sampled in compared(program, number, way, EVERY):
         if plain[0] == ENDLESS:  # the program cannot live without us either
             continue
         assert sampled == plain, f"{scene}: owners {' '.join(words)}"
