@@ -723,39 +723,18 @@ def test_summary_rounds_neither_to_all_nor_to_none():
     assert "(99.99 %); lost: busy 1 (0.01 %)" in summary
 
 
-def test_summary_tells_of_ticks_that_did_not_end():
+@pytest.mark.parametrize(
+    ("counter", "value", "part", "told"),
+    [
+        ("ticks_in_progress", 1, "come to an end", "1 tick had not come to an end and could not be counted"),
+        ("slots_abandoned", 1, "given up", "1 thread given up, not having come out of the signal handler"),
+        ("unasked_ticks", 3, "from outside", "3 ticks seen from outside their thread, which did not run or did not take SIGPROF"),
+        ("clock_step_ms", 4.0, "no finer than", "timers are no finer than 4 ms: a thread has at most one stack in that time"),
+        ("threads_refused", 2, "could not be sampled", "2 threads could not be sampled when first found"),
+    ],
+)  # fmt: skip
+def test_summary_tells_of_a_counter_that_is_not_0(counter, value, part, told):
     profile = make_profile()
-    assert "come to an end" not in "\n".join(report.lines(profile))
-    profile.stats["ticks_in_progress"] = 1
-    assert "1 tick had not come to an end and could not be counted" in "\n".join(report.lines(profile))
-
-
-def test_summary_tells_of_threads_that_were_given_up():
-    profile = make_profile()
-    assert "given up" not in "\n".join(report.lines(profile))
-    profile.stats["slots_abandoned"] = 1
-    assert "1 thread given up, not having come out of the signal handler" in "\n".join(report.lines(profile))
-
-
-def test_summary_tells_of_ticks_that_were_seen_from_outside():
-    profile = make_profile()
-    assert "from outside" not in "\n".join(report.lines(profile))
-    profile.stats["unasked_ticks"] = 3
-    assert "3 ticks seen from outside their thread, which did not run or did not take SIGPROF" in "\n".join(
-        report.lines(profile)
-    )
-
-
-def test_summary_tells_how_fine_ticks_are_where_they_are_not():
-    profile = make_profile()
-    assert "no finer than" not in "\n".join(report.lines(profile))
-    profile.stats["clock_step_ms"] = 4.0
-    assert "timers are no finer than 4 ms: a thread has at most one stack in that time" in "\n".join(
-        report.lines(profile)
-    )
-
-
-def test_summary_tells_of_threads_that_were_not_sampled():
-    profile = make_profile()
-    profile.stats["threads_refused"] = 2
-    assert "2 threads could not be sampled when first found" in "\n".join(report.lines(profile))
+    assert part not in "\n".join(report.lines(profile))
+    profile.stats[counter] = value
+    assert told in "\n".join(report.lines(profile))

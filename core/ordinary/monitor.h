@@ -2,8 +2,8 @@
  *
  * A thread that does not run during a look at it, as its CPU clock shows, is looked at from outside: nothing moves its stack.
  * One that runs is asked to look at itself (ask.h). No look is tried again until it succeeds, so which stacks are shown
- * does not depend on how long they stand. Ticks of CPU time are of a thread that runs: where it is found waiting, they stay
- * due until it runs again.
+ * does not depend on how long they stand. Ticks of CPU time are of a thread that runs: where it is found standing, they stay
+ * due until it runs again, or for LEFT_MOST.
  *
  * Ordinary code of the session's own thread, with its work lock held; the handler may run at any time.
  */
@@ -36,7 +36,7 @@ struct monitor {
 /* A session begins. */
 void monitor_begin(void);
 
-/* Ticks whose stacks were seen from outside while their threads ran, since then. Any thread, at any time. */
+/* Ticks whose samples have SPPROF_SAMPLE_UNASKED, since then. Any thread, at any time. */
 uint64_t monitor_unasked(void);
 
 /* Lays on the slot what has come due, and sees to it that somebody looks. False: its thread has ended. */
