@@ -131,6 +131,13 @@ static int run_timer(int id, const struct itimerspec *times) {
     return 0;
 }
 
+static int left_of_timer(long id, struct itimerspec *left) {
+    const struct fake_timer *timer = made_timer(id);
+    FUZZ_LAW(timer != NULL && timer->by_cpu_time && !timer->running);
+    *left = (struct itimerspec){.it_value = {.tv_nsec = timer->asks}};
+    return 0;
+}
+
 static int delete_timer(long id) {
     struct fake_timer *timer = made_timer(id);
     FUZZ_LAW(timer != NULL);
@@ -201,6 +208,9 @@ long kernel_system_call(long number, const long arguments[6]) {
                           (int *)arguments[2]); // NOLINT
     case SYS_timer_settime:
         return run_timer((int)arguments[0], (const struct itimerspec *)arguments[2]); // NOLINT
+    case SYS_timer_gettime:
+        return arguments[0] < 0 ? refuse(EINVAL)
+                                : left_of_timer(arguments[0], (struct itimerspec *)arguments[1]); // NOLINT
     case SYS_timer_delete:
         return delete_timer(arguments[0]);
     case SYS_tgkill: /* asks for the session's thread, which has ended and been joined */

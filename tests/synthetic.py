@@ -193,6 +193,7 @@ class Watch(ctypes.Structure):
         ("timer", c_int),
         ("cpu_timer", c_int),
         ("is_new", c_bool),
+        ("idle_visits", c_uint32),
         ("asked_at", c_int64),
         ("waits_at", c_int64),
         ("left_at", c_uint64),

@@ -26,6 +26,9 @@ class Monitor(ctypes.Structure):
         ("ticks", ctypes.c_uint32),
         ("now", ctypes.c_uint64),
         ("is_last", ctypes.c_bool),
+        ("turn", ctypes.c_uint32),
+        ("turns", ctypes.c_uint32),
+        ("met", ctypes.c_uint32),
         ("wait", ctypes.c_uint64),
     ]
 
@@ -47,12 +50,12 @@ class Watched(Rig):
         self.stack_up()
         self.room = (synthetic.Look * 256)()
         self.observer = synthetic.Observer(looks=ctypes.addressof(self.room), room=256)
-        self.monitor = Monitor(observer=ctypes.addressof(self.observer), ticks=1)
+        self.monitor = Monitor(observer=ctypes.addressof(self.observer), ticks=1, turns=1)
         self.slot.watch.timer, self.slot.watch.cpu_timer = TIMER, CPU_TIMER
         self.slot.watch.waits_at = -1
         self.slot.stack_low, self.slot.stack_high = self.image.stack.start, self.image.stack.end
         self.library.monitor_slot.restype = ctypes.c_bool
-        for name in ("asked", "rested_timer", "ask_error"):
+        for name in ("asked", "rested_timer", "ask_error", "has_fired"):
             ctypes.c_uint.in_dll(self.library, name).value = 0
 
     def look(self, *readings, **changes):
@@ -163,12 +166,13 @@ def test_thread_that_does_not_take_the_signal_is_looked_at_from_outside(thread):
     assert (thread.slot.due, thread.outcomes) == (ASKED | 2, {})
     thread.runs(AGES + ASKED_MOST)
     assert thread.records() == [(3, UNASKED, thread.frames)]
+    assert (thread.slot.due, thread.asked) == (ASKED, 2), "the signal may have been taken away: it is asked again"
     thread.runs(AGES + ASKED_MOST + MS)
     assert thread.records() == [(1, UNASKED, thread.frames)]
-    assert (thread.slot.due, thread.asked, thread.outcomes) == (ASKED, 1, {"captured": 4})
+    assert (thread.slot.due, thread.asked, thread.outcomes) == (ASKED, 3, {"captured": 4})
     thread.answer()
     thread.runs(AGES + ASKED_MOST + 2 * MS)
-    assert (thread.slot.due, thread.asked) == (ASKED | 1, 2)
+    assert (thread.slot.due, thread.asked) == (ASKED | 1, 4)
 
 
 def test_thread_without_a_timer_is_looked_at_from_outside(thread):
@@ -206,6 +210,16 @@ def test_slot_with_a_handler_inside_is_left_to_it(thread):
     thread.slot.inside = 0
     thread.stands()
     assert [weight for weight, _, _ in thread.records()] == [3]
+
+
+def test_timer_that_a_handler_may_have_answered_is_set_again(thread):
+    thread.slot.watch.next = AGES
+    thread.stands(AGES, interval=MS)
+    thread.slot.inside = 1
+    thread.stands(AGES + MS)
+    thread.slot.inside = 0
+    thread.stands(AGES + MS)
+    assert (ctypes.c_uint.in_dll(thread.library, "asked").value, thread.asked_timer) == (2, CPU_TIMER)
 
 
 def test_thread_that_has_ended(thread):
@@ -302,10 +316,23 @@ def test_timer_that_rests_is_set_again(thread):
 def test_thread_that_stands_and_does_not_take_the_signal_is_looked_at_from_outside(thread):
     thread.slot.watch.next = AGES
     thread.stands(AGES, interval=MS)
+    ctypes.c_uint.in_dll(thread.library, "has_fired").value = 1
     thread.stands(AGES + ASKED_MOST - 1)
     assert (thread.records(), thread.slot.due) == ([], 20)
     thread.stands(AGES + ASKED_MOST)
     assert thread.records() == [(21, UNASKED, thread.frames)]
+    count = ctypes.c_uint.in_dll(thread.library, "asked")
+    assert (count.value, thread.asked_timer) == (2, CPU_TIMER), "the signal may have been taken away"
+    assert thread.slot.watch.waits_at == AGES + ASKED_MOST
+
+
+def test_thread_that_works_between_the_kernels_ticks_is_not_taken_for_one_that_blocks_the_signal(thread):
+    """Its bursts may be in step with them: the timer of its CPU time has not fired."""
+    thread.slot.watch.next = AGES
+    for used in AGES, AGES + ASKED_MOST, AGES + 10 * ASKED_MOST:
+        thread.stands(used, interval=MS)
+    assert (thread.records(), thread.outcomes, thread.slot.due) == ([], {}, 201)
+    assert ctypes.c_uint.in_dll(thread.library, "asked").value == 1
 
 
 def test_thread_that_was_asked_in_vain_and_stands_is_looked_at_from_outside(thread):
@@ -315,7 +342,7 @@ def test_thread_that_was_asked_in_vain_and_stands_is_looked_at_from_outside(thre
     assert (thread.records(), thread.slot.due, thread.asked_timer) == ([], ASKED | 20, TIMER)
     thread.stands(AGES + ASKED_MOST)
     assert thread.records() == [(21, UNASKED, thread.frames)]
-    assert thread.slot.due == ASKED
+    assert (thread.slot.due, thread.asked_timer) == (ASKED, CPU_TIMER), "no signal wakes it"
 
 
 def test_thread_that_is_met_running_is_asked_once(thread):
@@ -464,3 +491,32 @@ def test_mixture_is_not_shown_of_a_thread_that_can_be_asked(thread):
     assert (thread.records(), thread.outcomes, thread.slot.due) == ([], {}, ASKED | 1)
     thread.answer()
     assert thread.records() == [(1, 0, mixture.frames)]
+
+
+# --- threads at rest ----------------------------------------------------------------------------------------------
+
+
+def clock_readings(thread, rounds, **changes):
+    """How many of so many looks read the clock of a thread that does not run."""
+    left = ctypes.c_uint.in_dll(thread.library, "cpu_times_left")
+    read = 0
+    for turn in range(rounds):
+        thread.stands(AGES, turn=turn, **changes)
+        read += left.value < 3
+    return read
+
+
+def test_threads_at_rest_have_turns(thread):
+    thread.slot.watch.used, thread.slot.watch.next = AGES, 2 * AGES
+    thread.slot.thread = 7
+    assert clock_readings(thread, 100, turns=5, interval=MS) == 16 + 84 // 5 + 1
+    assert thread.monitor.met == 100
+    assert clock_readings(thread, 100, turns=1) == 100
+
+
+def test_thread_that_runs_is_visited_at_each_look(thread):
+    thread.slot.watch.used, thread.slot.watch.next = AGES, 2 * AGES
+    left = ctypes.c_uint.in_dll(thread.library, "cpu_times_left")
+    for turn in range(100):
+        thread.runs(AGES + turn * 1000, turn=turn, turns=50, interval=MS)
+        assert left.value < 2

@@ -126,10 +126,18 @@ static void conclude(struct slot *slot, struct reader reader, uint32_t ticks, co
 /* What is found at a slot. */
 struct visit {
     uint32_t ticks, left; /* that are due, and those of them that were so before */
-    bool asked;           /* the thread has been, and has not answered */
+    bool asked;           /* the thread has been, and has not answered, */
+    bool in_vain;         /* though it had CPU time enough for it */
     int64_t used;         /* its CPU time, ns */
     bool ran;             /* since the last visit */
 };
+
+/* Visits in a row that found a thread not to have run, after which it has turns. */
+#define IDLE_VISITS 16
+
+static bool is_its_turn(const struct slot *slot, const struct monitor *monitor) {
+    return slot->watch.idle_visits < IDLE_VISITS || slot->thread % monitor->turns == monitor->turn % monitor->turns;
+}
 
 /* --- asking -------------------------------------------------------------------------------------------- */
 
@@ -141,13 +149,16 @@ static void wait_no_more(struct watch *watch) {
     timers_rest(watch->cpu_timer);
 }
 
-/* Whether the thread will look itself: it has been asked, or is now. */
+/* Whether the thread will look itself: it has been asked, or is now. One that was asked in vain may have had the signal taken
+ * away (sigwait, SIG_IGN while it is blocked), so the timer is set again: where the signal still waits that changes nothing. */
 static bool is_asked(struct slot *slot, const struct visit *visit) {
     struct watch *watch = &slot->watch;
     if (!visit->asked && watch->timer == NO_TIMER)
         return false;
-    if (visit->asked && visit->used - watch->asked_at >= ASKED_MOST)
+    if (visit->in_vain) {
+        timers_ask(watch->timer);
         return false;
+    }
     if (visit->asked) {
         due_lay(&slot->due, visit->ticks);
         return true;
@@ -158,21 +169,30 @@ static bool is_asked(struct slot *slot, const struct visit *visit) {
     return timers_ask(watch->timer) == 0 || due_take(&slot->due) == 0;
 }
 
+/* Has the kernel signal the thread at the next of its ticks that finds it running: a timer of its CPU time wakes nobody. */
+static void ask_once_it_runs(struct watch *watch, int64_t used) {
+    watch->waits_at = used;
+    timers_ask(watch->cpu_timer);
+}
+
+/* Whether the kernel has done so, as long ago as a thread may take to answer. A thread that works for moments between two of
+ * its ticks can use as much time without meeting one. */
+static bool is_waited_for_in_vain(const struct watch *watch, int64_t used) {
+    return used - watch->waits_at >= ASKED_MOST && timers_has_fired(watch->cpu_timer);
+}
+
 /* A thread uses no time where it stands: what is due on it stays so until it is found running, by a look that it cannot be
- * in step with, or by the kernel at one of its ticks: a timer of its CPU time wakes nobody. False: that has taken too long,
- * or that timer was set some ticks of the kernel ago, or the thread was asked as long ago, and it does not take the signal. */
+ * in step with, or by the kernel. False: that has taken too long, or the thread was asked in vain. */
 static bool is_left_due(struct slot *slot, struct monitor *monitor, const struct visit *visit) {
     struct watch *watch = &slot->watch;
-    bool is_set = !visit->asked && visit->left > 0 && watch->waits_at >= 0;
     if (monitor->is_last || monitor->now - watch->left_at >= LEFT_MOST)
         return false;
-    if ((visit->asked && visit->used - watch->asked_at >= ASKED_MOST) ||
-        (is_set && visit->used - watch->waits_at >= ASKED_MOST))
+    bool is_set = !visit->asked && visit->left > 0 && watch->waits_at >= 0;
+    bool in_vain = visit->in_vain || (is_set && is_waited_for_in_vain(watch, visit->used));
+    if (in_vain || !(visit->asked || is_set))
+        ask_once_it_runs(watch, visit->used);
+    if (in_vain)
         return false;
-    if (!visit->asked && !is_set) {
-        watch->waits_at = visit->used;
-        timers_ask(watch->cpu_timer);
-    }
     due_lay(&slot->due, visit->ticks);
     if (visit->ran)
         wait_at_most(monitor, monitor->interval / 4 + observer_throw(monitor->observer) % (monitor->interval / 2));
@@ -198,21 +218,27 @@ static struct visit begin_visit(struct slot *slot, struct monitor *monitor, int6
     uint64_t newly = monitor->interval != 0 ? due_by_cpu_time(watch, monitor, used) : due_by_the_clock(watch, monitor);
     uint32_t word = due_withdraw(&slot->due);
     visit.asked = word & ASKED;
+    visit.in_vain = visit.asked && used - watch->asked_at >= ASKED_MOST;
     visit.left = word & DUE_MOST;
     visit.ticks = sum_of(newly, visit.left);
     if (visit.left == 0)
         watch->left_at = monitor->now;
+    watch->idle_visits = visit.ran ? 0 : watch->idle_visits + (watch->idle_visits < IDLE_VISITS);
     return visit;
 }
 
 bool monitor_slot(struct slot *slot, struct monitor *monitor) {
+    monitor->met++;
+    if (!is_its_turn(slot, monitor))
+        return true;
     int64_t used = clock_cpu_time(slot->tid);
     if (used < 0)
         return false;
     struct visit visit = begin_visit(slot, monitor, used);
     if (visit.ticks == 0)
         return true;
-    if (atomic_read(quiesce_check, &slot->inside) != 0) { /* it looks just now */
+    if (atomic_read(quiesce_check, &slot->inside) != 0) { /* it looks just now, and one of its timers may have fired */
+        slot->watch.waits_at = -1;
         due_lay(&slot->due, visit.ticks);
         return true;
     }

@@ -28,9 +28,12 @@ struct monitor {
     struct reader reader;
     uint64_t interval; /* of each thread's CPU time, ns; 0: all threads have `ticks` due, by the clock */
     uint32_t ticks;
-    uint64_t now;  /* CLOCK_MONOTONIC, ns */
-    bool is_last;  /* the session ends: ticks do not stay due */
-    uint64_t wait; /* set: nanoseconds until the next tick can come due on a thread that ran, UINT64_MAX: none ran */
+    uint64_t now;   /* CLOCK_MONOTONIC, ns */
+    bool is_last;   /* the session ends: ticks do not stay due */
+    uint32_t turn;  /* of the threads that have not run for some visits only those are visited whose */
+    uint32_t turns; /* turn it is; 1: all are */
+    uint32_t met;   /* counted up: threads that were there */
+    uint64_t wait;  /* set: nanoseconds until the next tick can come due on a thread that ran, UINT64_MAX: none ran */
 };
 
 /* A session begins. */

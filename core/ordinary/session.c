@@ -67,7 +67,9 @@ static struct {
     uint64_t started;
     /* Of `thread`; where it is not there, of whoever holds both locks. CLOCK_MONOTONIC. */
     uint64_t due;          /* wall mode: the last tick that a look stands for */
-    uint64_t wait;         /* as the last look left it in struct monitor */
+    uint64_t wait;         /* as the last look left it in struct monitor, */
+    uint32_t met;          /* and that */
+    uint32_t turn;         /* of the next look, for struct monitor */
     uint64_t scanned;      /* when the list of threads was last read */
     struct finding *found; /* of each thread, by its number; under `work` */
     uint64_t found_count, found_room;
@@ -291,17 +293,23 @@ static void keep_watch(void) {
 
 static bool visit_slot(struct slot *slot, void *monitor) { return monitor_slot(slot, monitor); }
 
-/* Every thread once: what is due on it by its CPU time, or `ticks`. Returns the monitor's wait. */
-static uint64_t look_at_all(uint32_t ticks, bool is_last) {
+/* Threads at rest that one look visits: reading the clocks of so many takes a fortieth of the interval or so. */
+static uint32_t idle_at_once(void) { return 1 + (uint32_t)(session.config.interval / 10000); }
+
+/* Every thread once, but for most of those at rest where there are many: what is due on it by its CPU time, or `ticks`. */
+static void look_at_all(uint32_t ticks, bool is_last) {
     struct monitor monitor = {.observer = &session.observer,
                               .reader = ordinary_reader(),
                               .interval = by_the_clock() ? 0 : session.config.interval,
                               .ticks = ticks,
                               .now = clock_now(),
                               .is_last = is_last,
+                              .turn = session.turn++,
+                              .turns = by_the_clock() || is_last ? 1 : 1 + session.met / idle_at_once(),
                               .wait = UINT64_MAX};
     threads_each_live(visit_slot, &monitor);
-    return monitor.wait;
+    session.wait = monitor.wait;
+    session.met = monitor.met;
 }
 
 /* One look at every thread, which is due. With the work lock held. Who asks a thread is in front of its neighbours: one
@@ -312,13 +320,15 @@ static void observe(uint64_t due, uint32_t ticks, bool is_last) {
     if (clock_now() - session.scanned >= LOOK_LEAST)
         find_threads(ordinary_reader());
     take_tick_signal();
-    session.wait = look_at_all(ticks, is_last);
+    look_at_all(ticks, is_last);
     drain_all();
 }
 
-/* Ticks of CPU time: a thread that ran is looked at when its next can be due, and others now and then. */
+/* Ticks of CPU time: a thread that ran is looked at when its next can be due, and others now and then, at random distances:
+ * no thread that begins to run can be in step with them. */
 static uint64_t next_wait(void) {
-    uint64_t least = session.config.interval / 4, most = look_interval();
+    uint64_t least = session.config.interval / 4;
+    uint64_t most = look_interval() / 2 + observer_throw(&session.observer) % look_interval();
     return session.wait > most || least > most ? most : session.wait < least ? least : session.wait;
 }
 

@@ -40,6 +40,11 @@ void timers_rest(int timer) {
         syscall(SYS_timer_settime, timer, 0, &never, NULL);
 }
 
+bool timers_has_fired(int timer) {
+    struct itimerspec left;
+    return syscall(SYS_timer_gettime, timer, &left) == 0 && left.it_value.tv_sec == 0 && left.it_value.tv_nsec == 0;
+}
+
 void timers_close(int timer) {
     if (timer != NO_TIMER)
         syscall(SYS_timer_delete, timer);

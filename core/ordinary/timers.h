@@ -22,6 +22,9 @@ int timers_ask(int timer);
 /* Takes that back, where its signal has not been sent yet. NO_TIMER is allowed. */
 void timers_rest(int timer);
 
+/* Whether it has sent the signal that it was last set for, or was not set. NO_TIMER never has. */
+bool timers_has_fired(int timer);
+
 /* Lets it run: after `first` nanoseconds, then every `interval`. Returns 0 or a negative errno value. */
 int timers_run(int timer, uint64_t first, uint64_t interval);
 

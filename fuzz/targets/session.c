@@ -181,6 +181,7 @@ static struct {
     uint64_t scanned;    /* when it last looked for threads */
     uint64_t deaths;     /* before this input, and in it */
     uint32_t pauses;     /* that no resume has answered; they outlive a session */
+    uint64_t slept;      /* when its thread went to sleep last */
     /* Until a thread that ran can have a tick due, nanoseconds; when the next look is wanted. */
     struct {
         uint64_t least, most;
@@ -515,17 +516,24 @@ static void count_from_zero(void) {
     model.runs = model.samples = model.unguarded = model.unasked = 0;
 }
 
+/* In CPU mode, where no thread that ran needs a look before `most`. */
+static uint64_t wait_of(uint64_t wait, uint64_t most) {
+    uint64_t least = model.interval / 4;
+    return least > most ? most : within(least, wait, most);
+}
+
 /* The session's thread goes to sleep: when it will want to look, and what that look stands for. */
 static void model_next_look(void) {
-    uint64_t missed = (fake_now() - model.last_due) / model.interval, most = look_interval();
+    uint64_t missed = (fake_now() - model.last_due) / model.interval, apart = look_interval();
     model.weight = (uint32_t)(1 + missed);
-    model.wanted.least = model.wanted.most = fake_now() + most;
+    model.slept = fake_now();
+    model.wanted.least = model.wanted.most = fake_now() + apart;
     if (model.wall)
         model.wanted.least = model.wanted.most = model.last_due + (1 + missed) * model.interval;
-    if (!by_cpu_time() || model.interval / 4 > most)
+    if (!by_cpu_time())
         return;
-    model.wanted.least = fake_now() + within(model.interval / 4, model.wait.least, most);
-    model.wanted.most = fake_now() + within(model.interval / 4, model.wait.most, most);
+    model.wanted.least = fake_now() + wait_of(model.wait.least, apart / 2);
+    model.wanted.most = fake_now() + wait_of(model.wait.most, apart / 2 + apart - 1);
 }
 
 /* A start that nothing hindered, or of which that is not known. */
@@ -915,9 +923,10 @@ static bool waits_to_run(const struct tenancy *tenancy, const struct met *met) {
     return !tenancy->asked && met->left && tenancy->waits_at >= 0;
 }
 
-/* The thread has run for so long, and not taken that signal. */
+/* That timer's signal was sent, and the thread has run for so long, and not taken it. */
 static bool is_kept_in_vain(const struct tenancy *tenancy, const struct met *met) {
-    return waits_to_run(tenancy, met) && met->used - tenancy->waits_at >= ASKED_MOST;
+    bool has_fired = tenancy->has_timer[1] && !tenancy->kept;
+    return waits_to_run(tenancy, met) && met->used - tenancy->waits_at >= ASKED_MOST && has_fired;
 }
 
 /* What is due on it is shown as a look from outside finds it, for that. */
@@ -933,13 +942,14 @@ static bool is_kept(struct tenancy *tenancy, const struct met *met, bool at_last
         return show_for("at_last");
     if (fake_now() - tenancy->left_at >= LEFT_MOST)
         return show_for("left_long");
-    if (is_asked_in_vain(tenancy, met->used) || is_kept_in_vain(tenancy, met))
-        return show_for("in_vain");
-    fuzz_note("kept");
-    if (!tenancy->asked && !waits_to_run(tenancy, met)) {
+    bool in_vain = is_asked_in_vain(tenancy, met->used) || is_kept_in_vain(tenancy, met);
+    if (in_vain || (!tenancy->asked && !waits_to_run(tenancy, met))) {
         tenancy->waits_at = met->used;
         tenancy->kept = tenancy->has_timer[1];
     }
+    if (in_vain)
+        return show_for("in_vain");
+    fuzz_note("kept");
     if (met->ran)
         wait_at_most(model.interval / 4, model.interval / 4 + model.interval / 2 - 1);
     return true;
@@ -947,8 +957,12 @@ static bool is_kept(struct tenancy *tenancy, const struct met *met, bool at_last
 
 /* A thread that runs and has a timer is asked once, and its other timer is taken back. */
 static bool will_answer(struct tenancy *tenancy, int64_t used) {
+    if (is_asked_in_vain(tenancy, used)) {
+        tenancy->sent = true;
+        return show_for("in_vain");
+    }
     if (tenancy->asked)
-        return !is_asked_in_vain(tenancy, used) || show_for("in_vain");
+        return true;
     if (!tenancy->has_timer[0])
         return show_for("timerless");
     if (tenancy->waits_at >= 0) {
@@ -998,9 +1012,25 @@ static void model_observe(bool at_last) {
     }
 }
 
+static struct {
+    uint64_t wait; /* the last */
+    unsigned same; /* in a row */
+} at_rest;
+
+/* Where no thread runs the looks are at random distances: none that begins to can be in step with them. */
+static void check_dice(uint64_t wait) {
+    if (!by_cpu_time() || model.wait.least != UINT64_MAX)
+        return;
+    at_rest.same = wait == at_rest.wait ? at_rest.same + 1 : 0;
+    at_rest.wait = wait;
+    FUZZ_LAW(at_rest.same < 3);
+}
+
 /* Lets the time pass to where the session's thread wants to run, and so much more. */
 static void wait_for_look(uint64_t late) {
     uint64_t wanted = fake_wanted();
+    if (model.certain)
+        check_dice(wanted - model.slept);
     FUZZ_LAW(!model.certain || (model.wanted.least <= wanted && wanted <= model.wanted.most));
     fake_pass((wanted > fake_now() ? wanted - fake_now() : 0) + late);
 }
@@ -1228,6 +1258,7 @@ static void try_operations(const uint8_t *bytes, size_t count) {
 void fuzz_one(const uint8_t *bytes, size_t count) {
     fake_kernel_begin();
     fake_dice_begin();
+    at_rest.same = 0;
     try_operations(bytes, count);
     clear_away();
 }

@@ -248,6 +248,7 @@ static bool system_call_due(long number) {
         return fault_due(CALL_process_vm_writev);
     case SYS_close_range:
         return fault_due(CALL_close_range);
+    case SYS_timer_gettime:
     case SYS_tgkill:
     case SYS_rt_tgsigqueueinfo:
     case SYS_rt_sigqueueinfo:
@@ -267,6 +268,8 @@ static int arguments_of(long number) {
         return 0;
     case SYS_timer_delete:
         return 1;
+    case SYS_timer_gettime:
+        return 2;
     case SYS_timer_settime:
         return 4;
     case SYS_process_vm_readv:

@@ -9,6 +9,7 @@
  * setting one gives. */
 unsigned asked, asked_timer, rested_timer;
 int ask_error;
+unsigned has_fired; /* any timer that was set */
 
 __attribute__((visibility("hidden"))) long syscall(long number, ...) {
     long arguments[6];
@@ -20,6 +21,10 @@ __attribute__((visibility("hidden"))) long syscall(long number, ...) {
     const struct itimerspec *times = (const struct itimerspec *)arguments[2]; // NOLINT: an address as long
     if (number == SYS_timer_settime && times->it_value.tv_nsec == 0) {
         rested_timer = (unsigned)arguments[0];
+        return 0;
+    }
+    if (number == SYS_timer_gettime) {
+        *(struct itimerspec *)arguments[1] = (struct itimerspec){.it_value = {.tv_nsec = !has_fired}}; // NOLINT
         return 0;
     }
     if (number == SYS_timer_settime) {
