@@ -473,6 +473,13 @@ def test_a_walker_that_lies_or_crashes_or_hangs_fails_the_run(tmp_path, bad, sig
     assert done.stdout.splitlines()[-1].startswith("to repeat: ")
 
 
+@pytest.mark.parametrize("cell, spins", [("swings/3.14t/wall", True), ("shares_5/3.14t/wall", False)])
+def test_only_back_to_back_looks_are_spun_for(tmp_path, cell, spins):
+    """At an interval of its own a cell has the session's own waits: the product's shares."""
+    _, found = run_truth(tmp_path, "--no-controls", TRUTH_SECONDS="3", TRUTH_ONLY=cell)
+    assert [(each["spun"] > 0) for each in found["cells"]] == [spins]
+
+
 def test_growing_memory_is_a_complaint():
     steady = {"heap_grown": 3 << 20, "grown": 30 << 20, "held": 3 << 20}
     assert list(runner.growth(steady)) == []

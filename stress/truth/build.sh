@@ -30,7 +30,8 @@ for source in "${sources[@]}"; do
     objects+=("$object")
 done
 # Whole or not at all, because a process may have the old one mapped.
-"${compiler[@]}" -shared -Wl,-z,now -Wl,-z,nodelete -Wl,--wrap=clock_getres -Wl,--version-script=ci/extension.map "${extra[@]}" \
+"${compiler[@]}" -shared -Wl,-z,now -Wl,-z,nodelete \
+    -Wl,--wrap=clock_getres,--wrap=pthread_cond_timedwait -Wl,--version-script=ci/extension.map "${extra[@]}" \
     -o "$folder/driver.new" "${objects[@]}" -Wl,--whole-archive "$archive" -Wl,--no-whole-archive -lpthread -ldl -lrt
 mv "$folder/driver.new" "$folder/truth_driver$suffix"
 {

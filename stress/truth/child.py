@@ -68,7 +68,7 @@ def findings(workload, stage, result):
         and result["captured"] == result["tallied"]
         and found["captured"] == result["looks"]
     )
-    for key in ("walks", "dropped", "met", "moved", "sent", "cpu_ns", "unasked", "walker"):
+    for key in ("walks", "dropped", "met", "moved", "sent", "cpu_ns", "unasked", "spun", "walker"):
         found[key] = result[key]
     found["kept"] = result["captured"]
     found["grown"] = result["grown"]

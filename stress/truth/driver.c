@@ -21,6 +21,7 @@
 #include <pthread.h>
 #include <time.h>
 
+#include "clock.h"
 #include "handler.h"
 #include "ordinary/codes.h"
 #include "ordinary/location.h"
@@ -31,7 +32,7 @@
 #include "tally.h"
 #include "wall.h"
 
-#define INTERVAL 10000000    /* of the session's timers, nanoseconds, where the storm gives the rest */
+#define INTERVAL 1000000     /* of the session's timers, and between its drains, under a storm, ns */
 #define BACK_TO_BACK 1000    /* nanoseconds: the next look is due before one is over */
 #define RING_BYTES (1 << 18) /* soon all touched, so that what grows later is no ring */
 
@@ -46,6 +47,8 @@ static struct tally *tally;
 static enum mode mode;
 static int watcher;
 static uint64_t unasked; /* samples of threads that ran and were looked at from outside */
+static bool back_to_back;
+static uint64_t spun; /* waits: the session's thread writes, who has stopped it reads */
 
 /* --- names of code objects ----------------------------------------------------------------------------- */
 
@@ -138,6 +141,22 @@ int __wrap_clock_getres(clockid_t clock, struct timespec *step) {
     return __real_clock_getres(coarse ? CLOCK_MONOTONIC_COARSE : clock, step);
 }
 
+/* Back-to-back the session's thread has its next look within a microsecond. To have the kernel wait
+ * for that takes a timer and its interrupt, which is tens of looks long, so it is spun. Every longer
+ * wait is the session's own. */
+int __real_pthread_cond_timedwait(pthread_cond_t *, pthread_mutex_t *, const struct timespec *);
+int __wrap_pthread_cond_timedwait(pthread_cond_t *, pthread_mutex_t *, const struct timespec *);
+
+int __wrap_pthread_cond_timedwait(pthread_cond_t *condition, pthread_mutex_t *mutex, const struct timespec *until) {
+    uint64_t end = (uint64_t)until->tv_sec * 1000000000u + (uint64_t)until->tv_nsec;
+    if (!back_to_back || end > clock_now() + BACK_TO_BACK)
+        return __real_pthread_cond_timedwait(condition, mutex, until);
+    while (clock_now() < end)
+        ;
+    spun++;
+    return ETIMEDOUT;
+}
+
 static bool start_session(uint64_t interval) {
     struct spprof_config config = {
         .size = sizeof config,
@@ -151,7 +170,8 @@ static bool start_session(uint64_t interval) {
         .caught_up = on_caught_up,
         .mode = mode == MODE_WALL ? SPPROF_WALL : SPPROF_CPU,
     };
-    unasked = 0;
+    unasked = spun = 0;
+    back_to_back = config.interval == BACK_TO_BACK;
     if (spprof_start(&config) != 0) {
         PyErr_SetString(PyExc_RuntimeError, spprof_error());
         return false;
@@ -276,10 +296,11 @@ static PyObject *result_dictionary(const struct wall_result *found, uint64_t sen
         put_number(result, "captured", found->by_reason[SPPROF_CAPTURED]) &&
         put(result, "dropped", dropped_of(found->by_reason)) && put(result, "met", dropped_of(found->met)) &&
         put_number(result, "tallied", tally->captured) && put_number(result, "looks", tally->looks) &&
-        put_number(result, "unasked", unasked) && put_number(result, "moved", tally->moved) &&
-        put_number(result, "sent", sent) && put_number(result, "cpu_ns", found->nanoseconds) &&
-        put_number(result, "held_bytes", held_bytes()) && put(result, "nodes", nodes_list()) &&
-        put(result, "rows", rows_list(false)) && put(result, "shares", rows_list(true)) &&
+        put_number(result, "unasked", unasked) && put_number(result, "spun", spun) &&
+        put_number(result, "moved", tally->moved) && put_number(result, "sent", sent) &&
+        put_number(result, "cpu_ns", found->nanoseconds) && put_number(result, "held_bytes", held_bytes()) &&
+        put(result, "nodes", nodes_list()) && put(result, "rows", rows_list(false)) &&
+        put(result, "shares", rows_list(true)) &&
         put(result, "walker", PyUnicode_FromString(mode == MODE_WALKER ? wall_walker_name() : "spprof")))
         return result;
     Py_XDECREF(result);
