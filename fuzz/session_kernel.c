@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "../stress/faults/kernel.h"
+#include "handler.h"
 #include "target.h"
 
 struct fake_timer fake_timers[FAKE_TIMERS];
@@ -83,23 +84,31 @@ static int refuse(int error) {
 
 struct fake_refused fake_refused;
 
+static uint64_t refused_value; /* of the asking timer that was refused last */
+
+/* The two timers that ask have one value, which no later tenancy has; the one that keeps it is made
+ * second. */
+static bool is_second(uint64_t value) { return value == refused_value || fake_timer_has(value); }
+
 /* The first id is 0, as the kernel's is. */
 static int make_timer(clockid_t clock, const struct sigevent *event, int *id) {
-    bool by_cpu_time = clock != CLOCK_MONOTONIC;
     pid_t tid = event->_sigev_un._tid;
-    const struct fake_thread *thread = by_cpu_time ? thread_of_clock(clock) : thread_of(tid);
+    uint64_t value = (uintptr_t)event->sigev_value.sival_ptr;
+    bool asks = value & VALUE_ASKS, keeps = !asks || is_second(value);
+    FUZZ_LAW(clock != CLOCK_MONOTONIC);
+    const struct fake_thread *thread = thread_of_clock(clock);
     FUZZ_LAW(event->sigev_notify == SIGEV_THREAD_ID && event->sigev_signo == SIGPROF);
     if (thread == NULL)
         return refuse(EINVAL);
     FUZZ_LAW(tid == thread->tid);
-    if (by_cpu_time ? clock_fine && fake_refused.by_cpu_time : fake_refused.by_the_clock)
+    if (asks && (keeps ? fake_refused.keeping : fake_refused.asking)) {
+        refused_value = value;
         return refuse(EAGAIN);
+    }
     for (int i = 0; i < FAKE_TIMERS; i++) {
         if (fake_timers[i].made)
             continue;
-        uint64_t value = (uintptr_t)event->sigev_value.sival_ptr;
-        fake_timers[i] = (struct fake_timer){.tid = tid, .value = value, .made = true};
-        fake_timers[i].by_cpu_time = by_cpu_time;
+        fake_timers[i] = (struct fake_timer){.tid = tid, .value = value, .made = true, .keeps = keeps};
         *id = i;
         return 0;
     }
@@ -110,7 +119,7 @@ static struct fake_timer *made_timer(long id) {
     return id >= 0 && id < FAKE_TIMERS && fake_timers[id].made ? &fake_timers[id] : NULL;
 }
 
-static int run_timer(int id, const struct itimerspec *times) {
+static int run_timer(int id, int flags, const struct itimerspec *times) {
     if (id < 0) /* none could be made */
         return refuse(EINVAL);
     struct fake_timer *timer = made_timer(id);
@@ -120,13 +129,14 @@ static int run_timer(int id, const struct itimerspec *times) {
     if (timer->interval == 0) {
         const struct fake_thread *thread = thread_of(timer->tid);
         FUZZ_LAW(first <= 1 && !timer->running);
-        FUZZ_LAW(first == 1 || timer->by_cpu_time); /* the other is not taken back */
+        FUZZ_LAW(first == 1 || timer->keeps); /* the other is not taken back */
+        FUZZ_LAW(flags == (timer->keeps ? 0 : TIMER_ABSTIME));
         timer->asks = first == 1;
         timer->rests += first == 0;
         timer->set_at = thread != NULL ? thread->used : 0;
         return 0;
     }
-    FUZZ_LAW(first > 0 && first <= timer->interval && timer->by_cpu_time);
+    FUZZ_LAW(first > 0 && first <= timer->interval && timer->keeps && flags == 0);
     timer->running = true;
     return 0;
 }
@@ -152,20 +162,20 @@ const struct fake_timer *fake_timer_of(pid_t tid) {
     return NULL;
 }
 
-static struct fake_timer *asker(pid_t tid, bool by_cpu_time) {
+static struct fake_timer *asker(pid_t tid, bool keeps) {
     for (int i = FAKE_TIMERS - 1; i >= 0; i--) { /* as above */
         struct fake_timer *timer = &fake_timers[i];
-        if (timer->made && timer->tid == tid && timer->by_cpu_time == by_cpu_time)
+        if (timer->made && timer->tid == tid && timer->keeps == keeps)
             return timer;
     }
     return NULL;
 }
 
-const struct fake_timer *fake_asker(pid_t tid, bool by_cpu_time) { return asker(tid, by_cpu_time); }
+const struct fake_timer *fake_asker(pid_t tid, bool keeps) { return asker(tid, keeps); }
 
-bool fake_asked(pid_t tid, bool by_cpu_time, uint64_t *value) {
-    struct fake_timer *timer = asker(tid, by_cpu_time);
-    if (timer == NULL || !timer->asks || (by_cpu_time && thread_of(tid)->used <= timer->set_at))
+bool fake_asked(pid_t tid, bool keeps, uint64_t *value) {
+    struct fake_timer *timer = asker(tid, keeps);
+    if (timer == NULL || !timer->asks || (keeps && thread_of(tid)->used <= timer->set_at))
         return false;
     timer->asks = false;
     *value = timer->value;
@@ -207,7 +217,8 @@ long kernel_system_call(long number, const long arguments[6]) {
         return make_timer((clockid_t)arguments[0], (const struct sigevent *)arguments[1],
                           (int *)arguments[2]); // NOLINT
     case SYS_timer_settime:
-        return run_timer((int)arguments[0], (const struct itimerspec *)arguments[2]); // NOLINT
+        return run_timer((int)arguments[0], (int)arguments[1],
+                         (const struct itimerspec *)arguments[2]); // NOLINT
     case SYS_timer_gettime:
         return arguments[0] < 0 ? refuse(EINVAL)
                                 : left_of_timer(arguments[0], (struct itimerspec *)arguments[1]); // NOLINT

@@ -11,19 +11,19 @@ struct fake_timer {
     pid_t tid;
     uint64_t value, interval; /* nanoseconds */
     bool made, running;
-    bool by_cpu_time; /* of its thread's CPU clock, else of the time */
-    bool asks;        /* was set to signal at once, and has not yet */
-    int64_t set_at;   /* its thread's CPU time then */
-    uint32_t rests;   /* how often it was taken back */
+    bool keeps;     /* signals when its thread's CPU clock has moved, else at once */
+    bool asks;      /* was set to signal, and has not yet */
+    int64_t set_at; /* its thread's CPU time then */
+    uint32_t rests; /* how often it was taken back */
 };
 
 #define FAKE_TIMERS 128
 extern struct fake_timer fake_timers[FAKE_TIMERS];
 
-/* Which timers the kernel makes no more; of CPU clocks only where the clock is fine, for a session
- * with a coarse one needs them. Else there are FAKE_TIMERS, more than a session has. */
+/* Which timers the kernel makes no more, of those that ask: a thread's first, and its second. Else
+ * there are FAKE_TIMERS, more than a session has. */
 struct fake_refused {
-    bool by_the_clock, by_cpu_time;
+    bool asking, keeping;
 };
 extern struct fake_refused fake_refused;
 
@@ -72,13 +72,13 @@ void fake_pass(uint64_t nanoseconds);
 const struct fake_timer *fake_timer_of(pid_t tid);
 unsigned fake_timers_made(void);
 
-/* The timer of a thread that signals once when it is set, of its CPU clock or of the time; NULL: it
- * has none. */
-const struct fake_timer *fake_asker(pid_t tid, bool by_cpu_time);
+/* The timer of a thread that signals once when it is set, at once or when its CPU clock has moved
+ * (`keeps`); NULL: it has none. */
+const struct fake_timer *fake_asker(pid_t tid, bool keeps);
 
-/* The signal of that timer, if it is on its way, which it is then not any more. That of a CPU clock
- * signals when the clock has moved. */
-bool fake_asked(pid_t tid, bool by_cpu_time, uint64_t *value);
+/* The signal of that timer, if it is on its way, which it is then not any more. One that
+ * keeps it signals when the clock has moved. */
+bool fake_asked(pid_t tid, bool keeps, uint64_t *value);
 
 /* Whether a timer of the session has that value. */
 bool fake_timer_has(uint64_t value);

@@ -172,7 +172,7 @@ static bool is_asked(struct slot *slot, const struct visit *visit) {
 /* Has the kernel signal the thread at the next of its ticks that finds it running: a timer of its CPU time wakes nobody. */
 static void ask_once_it_runs(struct watch *watch, int64_t used) {
     watch->waits_at = used;
-    timers_ask(watch->cpu_timer);
+    timers_ask_later(watch->cpu_timer);
 }
 
 /* Whether the kernel has done so, as long ago as a thread may take to answer. A thread that works for moments between two of

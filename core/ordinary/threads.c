@@ -222,7 +222,7 @@ static int start_watch(struct tenant *tenant, uint64_t scan_began) {
         counters_missed(&slot->counters, (uint32_t)missed_ticks(used, scan_began, &first));
     uint32_t number = (uint32_t)(tenant - registry.tenants);
     uint64_t value = tick_value(number, atomic_read(enter_lease, &slot->lease)) | VALUE_ASKS;
-    tenant->timer = timer_or_none(CLOCK_MONOTONIC, slot->tid, value);
+    tenant->timer = timer_or_none(clock_of_thread(slot->tid), slot->tid, value);
     if (registry.config.interval != 0)
         tenant->cpu_timer = timer_or_none(clock_of_thread(slot->tid), slot->tid, value);
     slot->watch = (struct watch){.timer = tenant->timer,

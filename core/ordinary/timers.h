@@ -11,13 +11,18 @@
 /* No timer. The kernel's first id is 0. */
 #define NO_TIMER (-1)
 
-/* Makes a timer that will send thread `tid` SIGPROF with `value`. Its clock is one of clock.h: the thread's CPU time,
- * or any for a timer that only asks. The kernel keeps room for its signal, so none is lost or comes without its value.
+/* Makes a timer that will send thread `tid` SIGPROF with `value`. Its clock is the thread's CPU time
+ * (clock.h). The kernel keeps room for its signal, so none is lost or comes without its value.
  * Returns its id or a negative errno value. */
 int timers_open(clockid_t clock, pid_t tid, uint64_t value);
 
-/* Has it send its signal at once, one time. Returns 0 or a negative errno value; NO_TIMER is refused. */
+/* Has it send its signal, one time, before this returns, whether or not the thread runs. Returns 0 or
+ * a negative errno value: ESRCH where the thread has ended; NO_TIMER is refused. */
 int timers_ask(int timer);
+
+/* Has it send its signal, one time, at a tick of the kernel's once the thread has run. Returns as
+ * timers_ask does. */
+int timers_ask_later(int timer);
 
 /* Takes that back, where its signal has not been sent yet. NO_TIMER is allowed. */
 void timers_rest(int timer);

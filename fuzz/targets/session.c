@@ -224,8 +224,8 @@ static void admit(int thread) {
     tenancy->is_new = model.last_look != 0;
     tenancy->waits_at = -1;
     tenancy->rests = 0;
-    tenancy->has_timer[0] = !fake_refused.by_the_clock;
-    tenancy->has_timer[1] = by_cpu_time() && !fake_refused.by_cpu_time;
+    tenancy->has_timer[0] = !fake_refused.asking;
+    tenancy->has_timer[1] = by_cpu_time() && !fake_refused.keeping;
 }
 
 /* What it was asked for comes to that. */
@@ -1212,8 +1212,8 @@ static void operate(enum operation operation, uint8_t argument) {
         owners_send(argument);
         break;
     case REFUSE_TIMERS:
-        fake_refused.by_the_clock = argument & 1;
-        fake_refused.by_cpu_time = argument & 2;
+        fake_refused.asking = argument & 1;
+        fake_refused.keeping = argument & 2;
         break;
     default:
         pass(argument);

@@ -72,6 +72,8 @@ int timers_ask(int timer) {
     return 0;
 }
 
+int timers_ask_later(int timer) { return timers_ask(timer); }
+
 void timers_close(int timer) { timers_rest(timer); }
 
 void timers_rest(int timer) {
