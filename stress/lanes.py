@@ -1,5 +1,6 @@
 """How much of the machine a run uses: how many programs at once, and for how long each."""
 
+import contextlib
 import os
 import resource
 import threading
@@ -62,19 +63,36 @@ class Shares:
     """A run's time, shared among its cells. Any thread may ask."""
 
     def __init__(self, weights, count, total, overhead, least):
-        """`weights`: of the cells, in the order in which they begin; `count` run at once, `total`
-        seconds all together. Each takes `overhead` seconds besides its share, which is `least` or more."""
-        self.weights, self.count, self.overhead, self.least = list(weights), count, overhead, least
+        """`weights`: of the cells; `count` run at once, `total` seconds all together. Each takes
+        `overhead` seconds besides its share, which is `least` or more."""
+        self.waiting, self.weight = len(weights), sum(weights)
+        self.count, self.overhead, self.least = count, overhead, least
         self.end, self.lock = time.monotonic() + total, threading.Lock()
+        self.running = []  # when each cell that has begun will have ended
 
-    def take(self):
-        """The seconds of the next cell that begins, of those that are left by then."""
+    @contextlib.contextmanager
+    def take(self, weight):
+        """The seconds of a cell of that weight, which runs inside."""
         with self.lock:
-            left = self.end - time.monotonic()
-            spare = left * min(self.count, len(self.weights)) - self.overhead * len(self.weights)
-            share = spare * self.weights[0] / max(1, sum(self.weights))
-            self.weights.pop(0)
-            return max(self.least, min(share, left - self.overhead))
+            seconds = self._share(weight)
+            ends = time.monotonic() + seconds + self.overhead
+            self.running.append(ends)
+        try:
+            yield seconds
+        finally:
+            with self.lock:
+                self.running.remove(ends)
+
+    def _share(self, weight):
+        """Of the time that the lanes have left when what runs on them is over."""
+        now = time.monotonic()
+        left = self.end - now
+        taken = sum(min(max(0, ends - now), left) for ends in self.running)
+        lanes = min(self.count, len(self.running) + self.waiting)
+        spare = left * lanes - taken - self.overhead * self.waiting
+        share = spare * weight / max(1, self.weight)
+        self.waiting, self.weight = self.waiting - 1, self.weight - weight
+        return max(self.least, min(share, left - self.overhead))
 
 
 def run_at_once(work, cells, count, children):

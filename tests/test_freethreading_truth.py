@@ -526,6 +526,14 @@ def test_as_many_cells_at_once_as_there_are_processors_for(monkeypatch, capsys, 
     assert runner.summary(cells, 1, False)["processors"] == processors
 
 
+def test_swings_have_half_of_a_runs_time_and_begin_first():
+    cells = [cell for cell in runner.choose_cells(runner.parse([])) if cell.kind == "ours"]
+    swings = [cell for cell in cells if cell.workload == "swings"]
+    share = sum(cell.weight for cell in swings) / sum(cell.weight for cell in cells)
+    assert 0.45 < share < 0.55
+    assert cells[: len(swings)] == swings and len(swings) == len(FREE_THREADED) * 3
+
+
 def test_the_line_that_repeats_a_run_names_its_processors(monkeypatch):
     monkeypatch.setenv("STRESS_PROCESSORS", "5")
     monkeypatch.setenv("TRUTH_SECONDS", "9")

@@ -198,21 +198,37 @@ class Clock:
 def test_time_is_shared_by_weight_and_what_is_saved_is_too(monkeypatch):
     clock = Clock(monkeypatch)
     shares = lanes.Shares([1, 2, 1, 0], count=1, total=44, overhead=1, least=0.5)
-    assert shares.take() == 10  # of 40
-    clock.now += 11
-    assert shares.take() == 20
-    clock.now += 5  # it ended early
-    assert shares.take() == 26
-    clock.now += 27
-    assert shares.take() == 0.5
+    with shares.take(1) as seconds:
+        assert seconds == 10  # of 40
+        clock.now += 11
+    with shares.take(2) as seconds:
+        assert seconds == 20
+        clock.now += 5  # it ended early
+    with shares.take(1) as seconds:
+        assert seconds == 26
+        clock.now += 27
+    with shares.take(0) as seconds:
+        assert seconds == 0.5
 
 
-def test_time_is_that_of_all_lanes_and_of_no_lane_exceeded(monkeypatch):
+def test_cells_that_run_at_once_have_the_time_of_their_own_lanes(monkeypatch):
     clock = Clock(monkeypatch)
     shares = lanes.Shares([1] * 4, count=2, total=22, overhead=1, least=0.5)
-    assert (shares.take(), shares.take()) == (10, pytest.approx(41 / 3))
-    clock.now += 12
-    assert (shares.take(), shares.take()) == (9, 9)
+    for _ in range(2):
+        with shares.take(1) as first, shares.take(1) as second:
+            assert (first, second) == (10, 10)
+            clock.now += 11
+
+
+def test_a_heavy_cell_beside_light_ones_has_its_share_and_all_lanes_end_together(monkeypatch):
+    clock = Clock(monkeypatch)
+    shares = lanes.Shares([3, 1, 1, 1], count=2, total=36, overhead=0, least=0.5)
+    with shares.take(3) as heavy:
+        for _ in range(3):
+            with shares.take(1) as light:
+                assert light == pytest.approx(12)
+                clock.now += light
+    assert heavy == 36 and clock.now == pytest.approx(1036)
 
 
 def test_cells_run_at_once_and_no_more_than_that():

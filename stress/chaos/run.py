@@ -130,7 +130,8 @@ def run_all(cells, pythons, options):
     print(HEAD, flush=True)
 
     def work(cell):
-        run_cell(cell, pythons[cell.interpreter], shares.take(), options, room, children)
+        with shares.take(1) as seconds:
+            run_cell(cell, pythons[cell.interpreter], seconds, options, room, children)
         print("\n".join([row(cell), *details(cell)]), flush=True)
 
     try:

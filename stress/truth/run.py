@@ -25,7 +25,7 @@ BUILD = ROOT / "build" / "stress"
 for folder in (HERE, ROOT):
     sys.path.insert(0, str(folder))
 
-from workloads import WORKLOADS  # noqa: E402 - a sibling, wherever this is run from
+from workloads import WEIGHTS, WORKLOADS  # noqa: E402 - a sibling, wherever this is run from
 
 from stress.cells import watch  # noqa: E402
 from stress.children import Children, catch_signals, existing_python  # noqa: E402
@@ -40,7 +40,7 @@ SHORT = ("families_20", "generators", "births", "mixture")
 # Frames of the stack at which walks are timed.
 COST_DEPTH = 20
 # What the start of a cell, its judgement and its end take besides the looking, seconds.
-OVERHEAD = 0.9
+OVERHEAD = 0.4
 LEAST_SECONDS = 0.5
 # A cell's own two or three busy threads, and who looks at them.
 PROCESSORS_A_CELL = 3
@@ -95,7 +95,7 @@ class Cell:
 def our_cells(workloads, interpreters, walker):
     modes = ("wall",) if walker else MODES
     return [
-        Cell(w, i, m, walker)
+        Cell(w, i, m, walker, weight=WEIGHTS.get(w, 1.0))
         for w in workloads
         for i in interpreters
         for m in modes
@@ -127,6 +127,8 @@ def choose_cells(options):
         cells += control_cells() + cost_cells()
     only = os.environ.get("TRUTH_ONLY", "")
     cells = [cell for cell in cells if only in cell.name or only in cell.kind]
+    # A long one that begins late would leave processors idle at the end.
+    cells.sort(key=lambda cell: -cell.weight)
     if not cells:
         raise SystemExit(f"truth: no cell's name contains '{only}'; a name is workload/interpreter/mode")
     return cells
@@ -336,7 +338,8 @@ def run_all(cells, pythons, total, patience):
     print(HEAD, flush=True)
 
     def work(cell):
-        run_cell(cell, pythons[cell.interpreter], shares.take(), patience, children)
+        with shares.take(cell.weight) as seconds:
+            run_cell(cell, pythons[cell.interpreter], seconds, patience, children)
         print("\n".join([row(cell), *details(cell)]), flush=True)
 
     try:
