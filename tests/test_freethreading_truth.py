@@ -411,6 +411,9 @@ def test_files_must_fit_and_counts_add_up():
     bench = Bench(workload, {10: "turns-0"}, 1, lambda stack: False, "child.py")
     found = judge(bench, stacks_of({"nodes": nodes, "rows": rows}))
     assert (found["captured"], found["impossible"], found["impossible_empty"]) == (14, 7, 2)
+    assert found["waiting"] == 0
+    main = Bench(workload, {}, 10, lambda stack: True, file)
+    assert judge(main, stacks_of({"nodes": nodes, "rows": rows}))["waiting"] == 14
     assert found["families"] == {"left": 7}
     assert found["distinct"] == 3
 
@@ -440,7 +443,10 @@ def test_no_impossible_stack_in_a_short_run(tmp_path):
     assert found["totals"]["captured"] > 100_000
     for cell in found["cells"]:
         assert cell["law"] and cell["captured"] > 0, cell
+        assert (cell["mode"] == "wall") <= cell["waiting"] < cell["captured"], cell
     assert {cell["mode"] for cell in found["cells"]} == {"storm", "cpu", "wall"}
+    summed = add_up(tmp_path / "truth.json")
+    assert summed.stdout.splitlines()[1].split()[1] == f"{found['totals']['captured']:,}"
 
 
 def test_a_walker_of_ones_own_is_judged_and_its_lies_fail_the_run(tmp_path):
@@ -478,6 +484,79 @@ def test_only_back_to_back_looks_are_spun_for(tmp_path, cell, spins):
     """At an interval of its own a cell has the session's own waits: the product's shares."""
     _, found = run_truth(tmp_path, "--no-controls", TRUTH_SECONDS="3", TRUTH_ONLY=cell)
     assert [(each["spun"] > 0) for each in found["cells"]] == [spins]
+
+
+def write_run(path, core="a", walker="", complaints=(), **counts):
+    of_cell = {"captured": 100, "impossible": 0, "waiting": 10, "moved": 5, **counts}
+    cells = [
+        {"workload": workload, "interpreter": "3.14t", "mode": mode, "kind": kind, **of_cell}
+        for workload, mode, kind in (
+            ("swings", "cpu", "ours"),
+            ("births", "storm", "ours"),
+            ("generators", "wall", "control:seed-3.14t"),
+        )
+    ]
+    for cell in cells:
+        cell["complaints"] = list(complaints)
+    path.write_text(json.dumps({"judged": {"core": core * 64, "walker": walker}, "cells": cells}))
+    return path
+
+
+def add_up(*arguments):
+    command = [sys.executable, TRUTH / "run.py", "--sum", *arguments]
+    return subprocess.run(command, capture_output=True, text=True)
+
+
+def test_runs_of_the_same_sources_add_up(tmp_path):
+    first = write_run(tmp_path / "1.json")
+    second = write_run(tmp_path / "2.json", captured=1_000_000)
+    done = add_up(first, second)
+    assert done.returncode == 0 and done.stderr == ""
+    told = {line.split()[0]: line.split() for line in done.stdout.splitlines()[1:]}
+    assert {name: words[1] for name, words in told.items()} == {
+        "all": "2,000,200", "storm": "1,000,100", "cpu": "1,000,100", "wall": "0", "swings": "1,000,100",
+    }  # fmt: skip
+    assert "(40 waiting, 20 moved)" in done.stdout and "0 impossible (<= 1.5e-06 at 95 %)" in done.stdout
+
+
+def test_what_a_run_complained_of_its_sum_does(tmp_path):
+    first = write_run(tmp_path / "1.json")
+    second = write_run(tmp_path / "2.json", complaints=["1 impossible stacks"], impossible=1)
+    done = add_up(first, second)
+    assert done.returncode == 1
+    assert "2 impossible" in done.stdout.splitlines()[1]
+    assert f"FAILED {second}: swings/3.14t/cpu (ours): 1 impossible stacks" in done.stdout
+
+
+def test_runs_that_judged_something_else_do_not_add_up(tmp_path):
+    first = write_run(tmp_path / "1.json")
+    other = write_run(tmp_path / "2.json", core="b", captured=1)
+    walker = write_run(tmp_path / "3.json", walker="/x.so", captured=1)
+    damaged = tmp_path / "4.json"
+    damaged.write_text("[]")
+    for flags, sign in (
+        ((first, other), "judged another core"),
+        ((first, walker), "judged another walker"),
+        ((first, walker, "--any-core"), "judged another walker"),
+        ((first, first), "are the same run"),
+        ((first, damaged), "is no result of a run"),
+        ((first, tmp_path / "none.json"), "is no result of a run"),
+    ):
+        done = add_up(*flags)
+        assert done.returncode == 1 and done.stdout == "", flags
+        assert sign in done.stderr and len(done.stderr.splitlines()) == 1, done.stderr
+    assert add_up(first, other, "--any-core").returncode == 0
+
+
+def test_sources_that_differ_have_another_digest(tmp_path):
+    (tmp_path / "a.c").write_text("x")
+    first = runner.digest_of(tmp_path)
+    (tmp_path / "a.pyc").write_text("x")
+    assert runner.digest_of(tmp_path) == first
+    (tmp_path / "a.c").write_text("y")
+    second = runner.digest_of(tmp_path)
+    (tmp_path / "a.c").rename(tmp_path / "b.c")
+    assert len({first, second, runner.digest_of(tmp_path)}) == 3
 
 
 def test_growing_memory_is_a_complaint():

@@ -64,10 +64,11 @@ def families_of(bench, counted):
 
 def judge(bench, counted):
     """`counted`: list of (count, thread id, stack). Returns a dictionary of what was found."""
-    captured = impossible = empty = 0
+    captured = impossible = empty = waiting = 0
     wrong = Counter()
     for count, tid, stack in counted:
         captured += count
+        waiting += count if tid == bench.main_tid else 0
         if not bench.possible(tid, stack):
             impossible += count
             empty += count if not stack else 0
@@ -75,6 +76,7 @@ def judge(bench, counted):
     return {
         "captured": captured,
         "impossible": impossible,
+        "waiting": waiting,  # of those captured: of the thread that only waits
         "impossible_empty": empty,  # of these: no frame at all, of a thread that always has some
         "distinct": len(bench.verdicts),
         "families": families_of(bench, counted),

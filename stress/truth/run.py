@@ -25,7 +25,8 @@ BUILD = ROOT / "build" / "stress"
 for folder in (HERE, ROOT):
     sys.path.insert(0, str(folder))
 
-from workloads import WEIGHTS, WORKLOADS  # noqa: E402 - a sibling, wherever this is run from
+from sums import add_up, digest_of  # noqa: E402 - siblings, wherever this is run from
+from workloads import WEIGHTS, WORKLOADS  # noqa: E402
 
 from stress.cells import watch  # noqa: E402
 from stress.children import Children, catch_signals, existing_python  # noqa: E402
@@ -266,6 +267,7 @@ def details(cell):
 
 
 LEGEND = """
+waiting:  captured of the thread that only waits
 moved:    captured stacks that were not the one seen before on their thread
 kept:     captured of all walks
 at 95 %:  the rate of impossible stacks, or the most that it can be where none was seen
@@ -291,7 +293,7 @@ def matrix(cells):
 
 def sums(cells):
     found = [cell.found for cell in cells if cell.found]
-    return {key: sum(each[key] for each in found) for key in ("walks", "captured", "impossible")}
+    return {key: sum(each.get(key, 0) for each in found) for key in ("walks", "captured", "impossible", "waiting")}
 
 
 def summary(cells, seconds, interrupted):
@@ -306,6 +308,7 @@ def summary(cells, seconds, interrupted):
         for path in PATHS
     }
     return {
+        "judged": {"core": digest_of(ROOT / "core"), "walker": os.environ.get("WALKER", "")},
         "totals": sums(ours),
         **named,
         "cost": {cell.interpreter: cell.found for cell in cells if cell.kind == "cost" and cell.found},
@@ -365,7 +368,7 @@ def conclude(cells, options, complete):
     ours = sums([cell for cell in cells if cell.kind == "ours"])
     print(
         f"\n{os.environ.get('WALKER') or 'ours'}: {ours['captured']:,} captured of {ours['walks']:,}, {ours['impossible']:,} impossible"
-        f" ({bound(ours['captured'], ours['impossible'])} at 95 %)"
+        f" ({bound(ours['captured'], ours['impossible'])} at 95 %), {ours['waiting']:,} waiting"
     )
     wrong = [(cell, text) for cell in cells if cell.found or cell.problem for text in complaints(cell)]
     for cell, text in wrong:
@@ -406,6 +409,13 @@ def parse(arguments):
         metavar="SECONDS",
         help="past its time a cell is said to hang (default 60)",
     )
+    parser.add_argument(
+        "--sum",
+        nargs="+",
+        metavar="FILE",
+        help="runs nothing: adds up what runs of the same sources have left, and prints it",
+    )
+    parser.add_argument("--any-core", action="store_true", help="with --sum: also of other sources")
     parser.add_argument("--json", type=Path, default=ROOT / "build" / "results" / "truth.json", metavar="FILE")
     return parser.parse_args(arguments)
 
@@ -413,6 +423,8 @@ def parse(arguments):
 def main():
     catch_signals()
     options = parse(sys.argv[1:])
+    if options.sum:
+        return add_up(options.sum, options.any_core)
     total = read_seconds(25 if options.short else 360)
     cells = choose_cells(options)
     check_built(cells)
