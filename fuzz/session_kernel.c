@@ -143,7 +143,7 @@ static int run_timer(int id, int flags, const struct itimerspec *times) {
 
 static int left_of_timer(long id, struct itimerspec *left) {
     const struct fake_timer *timer = made_timer(id);
-    FUZZ_LAW(timer != NULL && timer->by_cpu_time && !timer->running);
+    FUZZ_LAW(timer != NULL && timer->keeps && !timer->running);
     *left = (struct itimerspec){.it_value = {.tv_nsec = timer->asks}};
     return 0;
 }
