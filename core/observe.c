@@ -140,6 +140,8 @@ enum spprof_reason observe_thread(struct observer *observer, struct walk *walk) 
             break;
         if (reason == SPPROF_DETACHED || reason == SPPROF_NO_THREAD_STATE)
             break; /* the thread has gone, and will not come back to this state */
+        if (reason == SPPROF_STACK_UNKNOWN)
+            break; /* no attempt can place its entry frames */
     }
     load_looking = false;
     return reason;

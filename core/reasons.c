@@ -18,6 +18,7 @@ const char *spprof_reason_name(enum spprof_reason reason) {
         [SPPROF_RING_FULL] = "ring_full",
         [SPPROF_BUSY] = "busy",
         [SPPROF_THROTTLED] = "throttled",
+        [SPPROF_STACK_UNKNOWN] = "stack_unknown",
     };
     return (unsigned)reason < SPPROF_REASONS ? names[reason] : NULL;
 }

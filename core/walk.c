@@ -136,11 +136,12 @@ INLINE enum spprof_reason place_on_data_stack(const struct walk *walk, const str
     return SPPROF_CAPTURED;
 }
 
-/* The interpreter's entry frames are variables of its C functions: inside the thread's C stack, the callers' above. */
+/* The interpreter's entry frames are variables of its C functions: inside the thread's C stack, the
+ * callers' above. Where that stack is not known, none can be placed. */
 INLINE enum spprof_reason place_on_c_stack(const struct walk *walk, struct cursor *cursor, uintptr_t frame) {
     uintptr_t end = frame + walk->layout->frame.size;
     if (frame < walk->stack_low || end > walk->stack_high)
-        return SPPROF_BOUNDS;
+        return walk->stack_high != 0 ? SPPROF_BOUNDS : SPPROF_STACK_UNKNOWN;
     if (frame < cursor->stack_low)
         return SPPROF_PROGRESS;
     cursor->stack_low = end;

@@ -40,7 +40,7 @@ struct walk {
     uintptr_t thread_state;    /* whose chain */
     uint64_t tid;              /* the kernel's id of the thread that the state must be bound to */
     uintptr_t stack_low;       /* the thread's C stack: lowest address in use ... */
-    uintptr_t stack_high;      /* ... and the first one past its end */
+    uintptr_t stack_high;      /* ... and the first one past its end; both 0: not known */
     struct walk_frame *frames; /* room for max_depth */
     uint32_t max_depth;
     uintptr_t entry_instr_ptr; /* the instruction pointer of the interpreter's own frames; 0: not known */

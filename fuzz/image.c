@@ -366,6 +366,7 @@ static void begin(struct image *image, const uint8_t header[HEADER_BYTES]) {
                             .look = looks[header[1] % 8],
                             .no_state = header[2] & NO_STATE,
                             .entry_known = header[2] & ENTRY_KNOWN,
+                            .no_stack = header[2] & NO_STACK,
                             .max_depth = header[3],
                             .looks_room = header[4],
                             .code_type = HEAP};

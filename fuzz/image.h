@@ -35,7 +35,7 @@
 #define IMAGE_LARGEST 4096 /* bytes of an input */
 
 enum look_kind { LOOK_ONCE, LOOK_TWICE, LOOK_OBSERVE };
-enum header_flag { NO_STATE = 1, ENTRY_KNOWN = 2 };
+enum header_flag { NO_STATE = 1, ENTRY_KNOWN = 2, NO_STACK = 4 };
 enum record_kind { R_NOTHING, R_CODE, R_ENTER, R_CALL, R_RESUME, R_CHUNK, R_WRITE, R_DEATH, RECORD_KINDS };
 enum place { AT_THREAD, AT_FRAME, AT_CODE, AT_CHUNK, AT_ARRAY, AT_ARENA, PLACES };
 enum origin { OF_NOTHING, OF_FRAME, OF_CODE, OF_CHUNK, OF_ARENA, OF_PROTECTED, OF_ABSENT, OF_OLD, ORIGINS };
@@ -74,6 +74,7 @@ struct image {
     const struct interpreter *interpreter;
     enum look_kind look;
     bool no_state, entry_known;
+    bool no_stack; /* nobody knows where its C stack lies */
     uint32_t max_depth, looks_room;
     uint64_t state, code_type;
     struct event events[EVENTS_MOST]; /* in order of `after` */

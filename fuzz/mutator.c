@@ -301,6 +301,8 @@ static void leave_thread(struct mutator *m) {
 
 static void no_state(struct mutator *m) { m->bytes[2] ^= NO_STATE; }
 
+static void no_stack(struct mutator *m) { m->bytes[2] ^= NO_STACK; }
+
 static void state_elsewhere(struct mutator *m) {
     uint64_t distance = below(m, 2) ? below(m, 16) : impossible_address(m);
     memcpy(m->bytes + 8, &distance, 8);
@@ -401,6 +403,7 @@ static const struct corruption {
     {"lose_root", "incomplete", lose_root},
     {"leave_thread", "detached", leave_thread},
     {"no_state", "no_thread_state", no_state},
+    {"no_stack", "stack_unknown", no_stack},
     {"state_elsewhere", "alignment", state_elsewhere},
     {"build_more", NULL, build_more},
     {"build_less", NULL, build_less},

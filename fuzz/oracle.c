@@ -146,6 +146,8 @@ static enum spprof_reason judge_data_frame(uint64_t frame) {
 }
 
 static enum spprof_reason judge_stack_frame(uint64_t frame) {
+    if (o.question->stack_high == 0)
+        return SPPROF_STACK_UNKNOWN;
     uint64_t end = frame + at(FRAME_SIZE);
     if (frame < o.question->stack_low || end > o.question->stack_high)
         return SPPROF_BOUNDS;
@@ -336,6 +338,8 @@ void oracle_answer(const struct oracle_question *question, struct oracle_answer 
         answer->reason = reason;
         answer->met[reason]++;
         if (reason == SPPROF_CAPTURED || reason == SPPROF_DETACHED || reason == SPPROF_NO_THREAD_STATE)
+            return;
+        if (reason == SPPROF_STACK_UNKNOWN)
             return;
     }
 }

@@ -15,7 +15,8 @@
 /* What the oracle is told, and how it reads. */
 struct oracle_question {
     const struct interpreter *interpreter;
-    uint64_t state, code_type, tid, stack_low, stack_high;
+    uint64_t state, code_type, tid;
+    uint64_t stack_low, stack_high; /* both 0: not known */
     uint64_t entry_instruction;     /* 0: not known */
     uint32_t max_depth, looks_room; /* at most ORACLE_DEPTH each */
     uint32_t again;                 /* looks that follow the first */

@@ -16,7 +16,7 @@ INTERPRETERS = ("3.13", "3.13t", "3.14", "3.14t", "3.15", "3.15t")
 
 # image.h
 ONCE, TWICE, OBSERVE = range(3)
-NO_STATE, ENTRY_KNOWN = 1, 2
+NO_STATE, ENTRY_KNOWN, NO_STACK = 1, 2, 4
 CODE, ENTER, CALL, RESUME, CHUNK, WRITE, DEATH = range(1, 8)
 AT_THREAD, AT_FRAME, AT_CODE, AT_CHUNK, AT_ARRAY, AT_ARENA = range(6)
 OF_NOTHING, OF_FRAME, OF_CODE, OF_CHUNK, OF_ARENA, OF_PROTECTED, OF_ABSENT, OF_OLD = range(8)
@@ -84,6 +84,8 @@ def walk_seeds():
     yield "incomplete", header() + USUAL + write(AT_FRAME, PREVIOUS, OF_NOTHING, 0)
     yield "detached", header() + USUAL + write(AT_THREAD, NATIVE_ID, OF_OLD, 1)
     yield "no_thread_state", header(flags=NO_STATE) + USUAL
+    yield "stack_unknown", header(flags=NO_STACK) + USUAL
+    yield "stack_unknown-observed", header(look=OBSERVE, flags=NO_STACK) + USUAL
 
 
 def table(name, **changes):

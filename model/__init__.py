@@ -24,4 +24,5 @@ OUTCOMES = (
     "ring_full",
     "busy",
     "throttled",
+    "stack_unknown",
 )

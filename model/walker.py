@@ -11,8 +11,9 @@ The rules
 6.  A thread's frame lies whole in one of the thread's data-stack chunks. Those are taken newest first and not gone back
     to; one that is missing, or of a length that cannot be or leads out of user space, is out of `bounds`. A circle of them is a `cycle`. Within a
     chunk the caller lies whole below the frame that it called (`progress`).
-7.  The interpreter's frame lies whole on the thread's C stack (`bounds`), the caller whole above the frame before it
-    (`progress`). Where the instruction is known that all of them stand at, it stands there (`owner`).
+7.  The interpreter's frame lies whole on the thread's C stack (`bounds`), of which both ends are
+    known (`stack_unknown`), the caller whole above the frame before it (`progress`). Where the
+    instruction is known that all of them stand at, it stands there (`owner`).
 8.  A generator's frame may lie anywhere. A circle of them is a `cycle`.
 9.  What a thread's or generator's frame runs is a code object (`type`), at an instruction of the bytecode that the frame
     uses: the object's own, or from 3.14t that of the thread's number in its array (`code_range`).
@@ -58,7 +59,7 @@ class Subject:
     state: int  # address of the thread state
     tid: int  # the kernel's id of the thread
     stack_low: int  # the C stack: lowest address in use
-    stack_high: int  # and the first past its end
+    stack_high: int  # and the first past its end; 0: not known
     max_depth: int = 1024
     entry_instr_ptr: int = 0  # where the interpreter's own frames stand; 0: not known
     looks_room: int = 0  # frames that are noted for a second look
@@ -183,6 +184,8 @@ class CStack:
         self.next_begin = subject.stack_low
 
     def place(self, frame):
+        if self.subject.stack_high == 0:
+            raise Dropped("stack_unknown")
         end = frame + self.subject.layout.frame_size
         if frame < self.subject.stack_low or end > self.subject.stack_high:
             raise Dropped("bounds")
@@ -387,6 +390,6 @@ def observe(subject, read, deaths):
         if verdict.outcome == "captured" and deaths() != before:
             verdict = Verdict("torn")
         met[verdict.outcome] += 1
-        if verdict.outcome in ("captured", "detached", "no_thread_state"):
+        if verdict.outcome in ("captured", "detached", "no_thread_state", "stack_unknown"):
             break
     return verdict, before, met

@@ -496,6 +496,11 @@ def stack_ends_moved(draw, image):
         image.set(stack_high=some(draw, image.of_kind("enter")).address + size - some(draw, (0, 8)))
 
 
+@damage("stack_unknown", needs=("enter",))
+def stack_not_known(draw, image):
+    image.set(stack_low=0, stack_high=0)
+
+
 @damage("bounds", needs=("call",))
 def entry_frame_off_the_c_stack(draw, image):
     moved = image.take(image.layout.frame_size)

@@ -35,7 +35,7 @@ MEGABYTE = 1 << 20
 
 REASONS = (
     "captured", "bounds", "alignment", "type", "owner", "progress", "cycle", "fault", "code_range", "torn",
-    "incomplete", "detached", "no_thread_state", "ring_full", "busy", "throttled",
+    "incomplete", "detached", "no_thread_state", "ring_full", "busy", "throttled", "stack_unknown",
 )  # fmt: skip
 REASONS_ROOM = 32  # for those to come, in what a program reads
 DETACHED, TRUNCATED = 1, 2  # flags of a sample
@@ -663,7 +663,7 @@ class Image:
                 return "tlbc_array.entries"
         return None
 
-    def walk(self, library, through=None, max_depth=1024, tid=None, state=None):
+    def walk(self, library, through=None, max_depth=1024, tid=None, state=None, stack_known=True):
         """Lets the core walk the thread; `through` is a reader of the core's or None for guarded loads."""
         frames = (WalkFrame * max(max_depth, 1))()
         walk = Walk(
@@ -672,8 +672,8 @@ class Image:
             code_type=self.code_type,
             thread_state=self.state if state is None else state,
             tid=self.tid if tid is None else tid,
-            stack_low=self.stack.start + self.distance,
-            stack_high=self.stack.end + self.distance,
+            stack_low=stack_known * (self.stack.start + self.distance),
+            stack_high=stack_known * (self.stack.end + self.distance),
             frames=frames,
             max_depth=max_depth,
             depth=4096,

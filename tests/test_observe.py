@@ -243,6 +243,13 @@ def test_state_that_is_not_known_is_not_tried_again(image, harness):
     assert observed.observer.met[synthetic.REASONS.index("no_thread_state")] == 1
 
 
+def test_stack_whose_place_is_not_known_is_not_tried_again(image, harness):
+    """No attempt could place its entry frames."""
+    observed = Observed(harness)
+    assert image.walk(observed, stack_known=False) == Verdict("stack_unknown")
+    assert observed.observer.met[synthetic.REASONS.index("stack_unknown")] == 1
+
+
 # --- where each load is a system call ------------------------------------------------------------------------
 
 COPIED = 341  # frames whose words one call copies

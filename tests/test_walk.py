@@ -573,6 +573,16 @@ def test_entry_frame_off_the_c_stack(walk, name, where, owner):
     assert walk(image) == Verdict("bounds")
 
 
+def test_entry_frame_where_the_c_stack_is_not_known(walk, name):
+    """It cannot be placed; what needs no place is judged as ever."""
+    image = simple(name)
+    assert walk(image, stack_known=False) == Verdict("stack_unknown")
+    put_byte(image.at("frame.owner", image.chain[-1]), 7)
+    assert walk(image, stack_known=False) == Verdict("owner")
+    image.set_current(image.root)
+    assert walk(image, stack_known=False) == Verdict("captured")
+
+
 def test_entry_frame_below_the_c_stack(walk):
     image = simple()
     image.stack.start = image.chain[0] + 8

@@ -61,6 +61,7 @@ enum spprof_reason {
     SPPROF_RING_FULL,       /* no room in the thread's ring: the drain fell behind */
     SPPROF_BUSY,            /* a tick that came while the session was being stopped */
     SPPROF_THROTTLED,       /* no look: those before took so long that the thread has to run first */
+    SPPROF_STACK_UNKNOWN,   /* a look from outside, at a thread whose C stack was not found */
     SPPROF_REASONS          /* how many there are */
 };
 
