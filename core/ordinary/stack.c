@@ -141,8 +141,10 @@ static bool read_note(const struct reader *reader, uintptr_t descriptor, uintptr
     if (noted_at == 0 || !load_word(reader, descriptor + noted_at, &block) ||
         !load_word(reader, descriptor + noted_at + sizeof(uintptr_t), &size))
         return false;
+    if (block == 0 || descriptor - block >= size || block + size - descriptor > ABOVE_MOST)
+        return false;
     *low = block;
-    return block != 0 && descriptor - block < size && block + size - descriptor <= ABOVE_MOST;
+    return true;
 }
 
 void stack_find(const struct reader *reader, int32_t tid, uintptr_t thread_id, uintptr_t *low, uintptr_t *high) {
