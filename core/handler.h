@@ -68,6 +68,10 @@ struct watch {
     uint64_t left_at;     /* CLOCK_MONOTONIC at the last look before which no tick was due on it, ns */
     int64_t next;         /* where ticks are of its CPU time: that at which the next is due, ns, */
     int64_t used;         /* and that at the last look, ns */
+    /* Its C stack, for looks from outside: at first as the slot has it, both 0 where it is not known;
+     * and when it was looked for last (CLOCK_MONOTONIC, ns). */
+    uintptr_t stack_low, stack_high;
+    uint64_t sought_at;
 };
 
 /* Grouped by who writes, each group on cache lines of its own. */

@@ -139,13 +139,14 @@ def ring_seeds():
 
 (
     START, STOP, TICK, LATE, LOOK, DRAIN, BIRTH, DEATH, CHANGE, FORK, CODE_DIED, TAKE_SIGNAL, FAULT, NAMES, PASS,
-    GIVE_BACK, SEND, REFUSE_TIMERS,
+    GIVE_BACK, SEND, REFUSE,
 ) = range(18)  # fmt: skip
 NORMAL, EMPTY, DETACHED, UNBOUND, STRAY_ENTRY, UNREADABLE = (kind << 3 for kind in range(6))
 CPU, WALL, SINK, FINE = 0, 1, 2, 0x40  # how a session is started; the kernel's clock is fine
 INTERVALS = {"shortest": 4, "longer": 8, "longest": 12}  # else the usual
 A_SECOND = 4  # that a look is late
 BY_THE_CLOCK, BY_CPU_TIME = 1, 2  # timers that the kernel makes no more
+MAPS = 4  # it opens no list of the process's mappings
 NOBODY = 7  # a thread that is not born
 OVERRUN, BLOCKED, HELD, SLOW = 3 << 3, 0x20, 0x40, 0x80  # how a tick arrives, and that its look takes long
 # What a thread does whose ticks the session's thread lays on it. It runs in the midst of the next
@@ -230,7 +231,7 @@ def monitored_scenes():
     former = (*asked, holds, dies, look, (BIRTH, 5), look, used(5, 4), (TICK, 5 | RUNS), look)
     second = (*(used(NOBODY, 31),) * 12, used(NOBODY, 28))
     nearly_a_second = (*second[:-1], used(NOBODY, 27))
-    refuses = {kinds: (REFUSE_TIMERS, kinds) for kinds in range(4)}
+    refuses = {kinds: (REFUSE, kinds) for kinds in range(4)}
     timerless = (refuses[BY_THE_CLOCK], *begun)
     another = (refuses[0], (BIRTH, 2), look, ticks, used(2, 2), (TICK, 2 | RUNS), look, (TICK, 2))
     return {
@@ -335,6 +336,33 @@ def monitored_seeds():
         yield f"captured-cpu-fault_{number}", session(once, *whole, for_good, *whole, none, *whole)
 
 
+def unplaced_seeds():
+    """Threads whose C stack is not found when they are, and perhaps later."""
+    hidden, there = (REFUSE, MAPS), (REFUSE, 0)
+    look, late, stop = (LOOK, 0), (LOOK, A_SECOND), (STOP, 0)
+    wall, fine = (START, WALL | SINK), (START, CPU | FINE | SINK)
+    born, runs = (BIRTH, 1), (TICK, 1 | RUNS)
+    second, half = (used(NOBODY, 31),) * 13, used(1, 2)
+    pause, resume = (FORK, PAUSE), (FORK, RESUME)
+    timerless, in_vain = (REFUSE, MAPS | BY_THE_CLOCK), ((TICK, 1 | RUNS | FOR_LONG), look)
+    scenes = {
+        "stack_unknown-wall": (hidden, wall, born, look, look),
+        "stack_unknown-wall-answers": (hidden, wall, born, look, runs, look, (TICK, 1), look),
+        "stack_unknown-wall-in_vain": (hidden, wall, born, look, runs, look, *in_vain * 3),
+        "stack_unknown-wall-pause": (hidden, wall, born, look, pause, there, *second, resume, look),
+        "stack_unknown-timerless": (timerless, fine, born, look, half, runs, look, half, look),
+        "sought-wall": (hidden, wall, born, look, late, late, look),
+        "placed-wall": (hidden, wall, born, look, there, late, look, look, late),
+        "placed-wall-kinds": (hidden, wall, (BIRTH, 1 | STRAY_ENTRY), look, there, late, look, look),
+        "placed-timerless": (timerless, fine, born, look, there, half, late, half, late, half, look),
+        "placed-no_entry": (
+            (CHANGE, EMPTY), hidden, fine, (BIRTH, 1 | DETACHED), look, there, half, late, *(half, look) * 2,
+        ),
+    }  # fmt: skip
+    for name, scene in scenes.items():
+        yield name, session(*scene, stop)
+
+
 def session_seeds():
     whole = (
         (START, CPU | SINK), (BIRTH, 1), (LOOK, 0), (TICK, 0), (TICK, 1 | OVERRUN), (CODE_DIED, 0), (TICK, 1 | BLOCKED),
@@ -382,6 +410,7 @@ def session_seeds():
     yield "throttled", session((START, CPU), *ticks, (STOP, 0), (START, CPU), (TICK, 0), (STOP, 0))
     yield "busy", session((START, CPU), (TICK, HELD), (STOP, 0), (LATE, 0))
     yield from monitored_seeds()
+    yield from unplaced_seeds()
 
 
 def location(first_line, *entries, instruction=7):

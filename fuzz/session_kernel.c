@@ -2,6 +2,7 @@
 #include "session_kernel.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <sanitizer/asan_interface.h>
 #include <signal.h>
 #include <stdio.h>
@@ -330,9 +331,18 @@ void fake_kernel_stacks(uintptr_t low, uintptr_t high) {
              low, high);
 }
 
+#define MAPS "/proc/self/maps"
+
+int kernel_open(const char *path, int flags) {
+    return fake_refused.maps && strcmp(path, MAPS) == 0 ? refuse(EMFILE) : open(path, flags);
+}
+
 FILE *kernel_fopen(const char *path, const char *mode) {
-    FUZZ_LAW(strcmp(path, "/proc/self/maps") == 0 && strcmp(mode, "re") == 0);
-    return fmemopen(maps, strlen(maps), "r");
+    FUZZ_LAW(strcmp(path, MAPS) == 0 && strcmp(mode, "re") == 0);
+    if (!fake_refused.maps)
+        return fmemopen(maps, strlen(maps), "r");
+    refuse(EMFILE);
+    return NULL;
 }
 
 void fake_kernel_begin(void) {

@@ -21,9 +21,11 @@ struct fake_timer {
 extern struct fake_timer fake_timers[FAKE_TIMERS];
 
 /* Which timers the kernel makes no more, of those that ask: a thread's first, and its second. Else
- * there are FAKE_TIMERS, more than a session has. */
+ * there are FAKE_TIMERS, more than a session has. And whether it opens no list of the process's
+ * mappings. */
 struct fake_refused {
     bool asking, keeping;
+    bool maps;
 };
 extern struct fake_refused fake_refused;
 

@@ -141,7 +141,17 @@ TARGETS = {
                 "",
                 "a timer that cannot be set running is not deleted",
             ),
-            reasons=("captured", "bounds", "fault", "detached", "no_thread_state", "ring_full", "busy", "throttled"),
+            reasons=(
+                "captured",
+                "bounds",
+                "fault",
+                "detached",
+                "no_thread_state",
+                "ring_full",
+                "busy",
+                "throttled",
+                "stack_unknown",
+            ),  # fmt: skip
             harness=(
                 "session_kernel.c",
                 "session_owners.c",

@@ -199,6 +199,9 @@ class Watch(ctypes.Structure):
         ("left_at", c_uint64),
         ("next", c_int64),
         ("used", c_int64),
+        ("stack_low", c_size_t),
+        ("stack_high", c_size_t),
+        ("sought_at", c_uint64),
     ]
 
 
@@ -214,7 +217,7 @@ class Slot(ctypes.Structure):
         ("thread_state", c_size_t),
         ("lease", c_uint32),
         ("watch", Watch),
-        ("_1", c_uint64 * 1),
+        ("_1", c_uint64 * 6),
         ("inside", c_uint32),
         ("due", c_uint32),
         ("rest_until", c_int64),

@@ -1,6 +1,8 @@
 """Wall mode: one thread looks at all others by the clock."""
 
+import pytest
 import support
+import synthetic
 
 
 def law_holds(stats):
@@ -50,3 +52,18 @@ def test_few_waits_in_c_code_end_early(freethreaded):
         waits, early = sum(found["waits"]), sum(found["ended_early"])
         assert waits > 100
         assert early <= (0 if mode == "none" else 0.05 * waits), found
+
+
+@pytest.fixture(scope="module")
+def no_note(tmp_path_factory):
+    """What makes libc one that does not tell where a thread's stack is."""
+    return synthetic.preload(tmp_path_factory.mktemp("native"), "no_note.c")
+
+
+def test_stack_that_cannot_be_found_at_a_threads_birth_is_found_later(freethreaded, no_note):
+    """Until then the thread's ticks say so."""
+    found = freethreaded.run("unplaced", env=no_note).json
+    stats = found["stats"]
+    assert law_holds(stats)
+    assert stats["dropped"]["stack_unknown"] > 0 and stats["dropped"]["bounds"] == 0
+    assert "wait_for_event" in found["names"]

@@ -46,7 +46,7 @@ class Learning(Stage):
         wait_until(lambda: self.world.stats().threads == 2)
         # Its C stack is made up, so the process's memory map does not have it.
         slot = self.slot_of(second)
-        slot.stack_low, slot.stack_high = second.arena.base, second.identity
+        slot.watch.stack_low, slot.watch.stack_high = second.arena.base, second.identity
 
     def stand_at(self, instruction):
         image = self.threads[1].image

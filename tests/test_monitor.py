@@ -15,6 +15,7 @@ ASKED_MOST = 20_000_000  # ns of CPU time, after which a signal counts as not de
 UNASKED, DETACHED = 4, 1
 MS = 1_000_000
 LEFT_MOST = 1_000_000_000  # ns, that ticks stay due on a thread that is not met running
+SOUGHT_APART = 1_000_000_000  # ns, at least, between two searches for one thread's stack
 AGES = 5_000_000_000  # ns of CPU time that the thread has used
 
 
@@ -29,6 +30,7 @@ class Monitor(ctypes.Structure):
         ("turn", ctypes.c_uint32),
         ("turns", ctypes.c_uint32),
         ("met", ctypes.c_uint32),
+        ("finds_stack", ctypes.c_bool),
         ("wait", ctypes.c_uint64),
     ]
 
@@ -54,9 +56,12 @@ class Watched(Rig):
         self.slot.watch.timer, self.slot.watch.cpu_timer = TIMER, CPU_TIMER
         self.slot.watch.waits_at = -1
         self.slot.stack_low, self.slot.stack_high = self.image.stack.start, self.image.stack.end
+        watch = self.slot.watch
+        watch.stack_low, watch.stack_high = self.slot.stack_low, self.slot.stack_high
         self.library.monitor_slot.restype = ctypes.c_bool
-        for name in ("asked", "rested_timer", "ask_error", "has_fired"):
+        for name in ("asked", "rested_timer", "ask_error", "has_fired", "maps_opened"):
             ctypes.c_uint.in_dll(self.library, name).value = 0
+        self.hide_maps(False)
 
     def look(self, *readings, **changes):
         """One look, during which the thread's CPU clock reads so. Whether the thread is there."""
@@ -72,6 +77,25 @@ class Watched(Rig):
 
     def runs(self, used=AGES, **changes):
         assert self.look(used, used + 100, **changes)
+
+    def hide_maps(self, hidden):
+        ctypes.c_bool.in_dll(self.library, "no_maps").value = hidden
+
+    @property
+    def stack_known(self):
+        """Whether the monitor has it, and has it right."""
+        watch = self.slot.watch
+        bounds = watch.stack_low, watch.stack_high
+        assert bounds in [(0, 0), (self.image.stack.start, self.image.stack.end)]
+        return bounds != (0, 0)
+
+    @property
+    def sought(self):
+        """Whether the kernel's mappings have been asked for since the last time."""
+        opened = ctypes.c_uint.in_dll(self.library, "maps_opened")
+        is_sought = opened.value > 0
+        opened.value = 0
+        return is_sought
 
     @property
     def asked(self):
@@ -453,6 +477,86 @@ def test_more_ticks_than_a_word_holds_stay_at_the_most(thread):
     for _ in range(3):
         thread.runs(ticks=most)
     assert (thread.slot.due, thread.asked) == (ASKED | most, 1)
+
+
+# --- a thread whose C stack was not found ---------------------------------------------------------
+
+
+BORN = 7_000_000_000  # CLOCK_MONOTONIC, ns
+
+
+@pytest.fixture
+def unplaced(thread):
+    """Its stack was looked for when it was admitted, in vain."""
+    thread.slot.stack_low = thread.slot.stack_high = 0
+    thread.slot.watch.stack_low = thread.slot.watch.stack_high = 0
+    thread.slot.watch.sought_at = BORN
+    thread.hide_maps(True)
+    return thread
+
+
+def test_look_at_a_thread_whose_stack_is_not_known(unplaced):
+    unplaced.stands(now=BORN + SOUGHT_APART, finds_stack=True)
+    unplaced.slot.watch.timer = NO_TIMER
+    unplaced.runs(ticks=2, now=BORN + 2 * SOUGHT_APART, finds_stack=True)
+    assert (unplaced.records(), unplaced.outcomes) == ([], {"stack_unknown": 3})
+    assert unplaced.sought and not unplaced.stack_known
+
+
+def test_thread_whose_stack_is_not_known_looks_itself(unplaced):
+    unplaced.runs()
+    unplaced.answer()
+    assert unplaced.records() == [(1, 0, unplaced.frames)]
+
+
+@pytest.mark.parametrize("timer", [TIMER, NO_TIMER])
+def test_stack_is_looked_for_again(unplaced, timer):
+    """For the looks from outside alone: a handler reads its slot at any time."""
+    unplaced.slot.watch.timer = timer
+    look = unplaced.stands if timer == TIMER else unplaced.runs
+    look(now=BORN + SOUGHT_APART, finds_stack=True)
+    unplaced.hide_maps(False)
+    look(now=BORN + 2 * SOUGHT_APART, finds_stack=True)
+    assert unplaced.records() == [(1, 0 if timer == TIMER else UNASKED, unplaced.frames)]
+    assert unplaced.outcomes == {"stack_unknown": 1, "captured": 1}
+    assert unplaced.stack_known and (unplaced.slot.stack_low, unplaced.slot.stack_high) == (0, 0)
+
+
+def test_stack_is_looked_for_once_in_a_while(unplaced):
+    for last in (BORN + number * SOUGHT_APART for number in range(3)):
+        unplaced.stands(now=last + SOUGHT_APART - 1, finds_stack=True)
+        assert not unplaced.sought
+        unplaced.stands(now=last + SOUGHT_APART, finds_stack=True)
+        assert unplaced.sought
+
+
+def test_one_stack_is_looked_for_in_a_look_at_all(unplaced):
+    """On an older kernel the whole list of mappings is read for it."""
+    unplaced.stands(now=BORN + SOUGHT_APART, finds_stack=True)
+    assert unplaced.sought
+    unplaced.slot.watch.sought_at = BORN  # as another thread's
+    unplaced.stands()
+    assert not unplaced.sought
+
+
+def test_stack_is_not_looked_for_by_who_may_open_no_file(unplaced):
+    unplaced.stands(now=BORN + SOUGHT_APART, finds_stack=False)
+    assert not unplaced.sought
+
+
+def test_stack_that_is_known_is_not_looked_for(thread):
+    thread.stands(now=BORN + SOUGHT_APART, finds_stack=True)
+    assert not thread.sought
+    assert thread.monitor.finds_stack, "another thread's would not be looked for"
+    assert thread.outcomes == {"captured": 1}
+
+
+def test_stack_is_not_looked_for_where_there_is_no_look_from_outside(unplaced):
+    """In CPU mode a thread that can be asked looks itself."""
+    unplaced.slot.watch.next = AGES
+    unplaced.sampler.entry_instr_ptr = 0x1234560
+    unplaced.stands(AGES, interval=MS, now=BORN + SOUGHT_APART, finds_stack=True)
+    assert not unplaced.sought
 
 
 # --- a thread that goes round in step with the looks --------------------------------------------------------------

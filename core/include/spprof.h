@@ -116,8 +116,8 @@ enum spprof_flag {
      * caller's thread and so with the program's files.) Where the kernel has no such tables (before
      * Linux 5.9), or a sandbox forbids them, the flag is heeded as far as it goes: names are
      * read at the stop alone, so threads that have ended by then have none, and maps at the start and,
-     * where libc does not note where a thread's stack is, when one is found. While a pause lasts
-     * (spprof_pause), who starts or stops a session uses its own descriptors. */
+     * where libc does not note where a thread's stack is, when one is found, and not again. While a
+     * pause lasts (spprof_pause), who starts or stops a session uses its own descriptors. */
     SPPROF_OWN_FILES = 1,
 };
 

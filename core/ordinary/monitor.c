@@ -5,6 +5,7 @@
 
 #include "atomics.h"
 #include "clock.h"
+#include "stack.h"
 #include "timers.h"
 
 static _Atomic uint64_t unasked; /* ticks: the monitor writes, monitor_unasked reads */
@@ -44,13 +45,29 @@ static uint64_t due_by_the_clock(struct watch *watch, const struct monitor *moni
     return is_new ? 1 : monitor->ticks;
 }
 
+/* --- where stacks lie ----------------------------------------------------------------------------- */
+
+/* Where the thread's stack was not found, it is looked for once in a while. The handler goes on
+ * with what its slot has: it may be reading that at any time, and knows where it stands itself. */
+static void find_stack(struct slot *slot, struct monitor *monitor) {
+    struct watch *watch = &slot->watch;
+    bool is_wanted = watch->stack_high == 0 && monitor->finds_stack;
+    if (!is_wanted || monitor->now - watch->sought_at < SOUGHT_APART)
+        return;
+    monitor->finds_stack = false;
+    watch->sought_at = monitor->now;
+    load_looking = true;
+    stack_find(&monitor->reader, slot->tid, slot->thread_id, &watch->stack_low, &watch->stack_high);
+    load_looking = false;
+}
+
 /* --- looks -------------------------------------------------------------------------------------------- */
 
 static struct walk outside_walk(struct slot *slot, struct reader reader) {
     struct walk walk = handler_walk(slot, reader);
     walk.entry_instr_ptr = sampler.entry_instr_ptr;
-    walk.stack_low = slot->stack_low;
-    walk.stack_high = slot->stack_high;
+    walk.stack_low = slot->watch.stack_low;
+    walk.stack_high = slot->watch.stack_high;
     return walk;
 }
 
@@ -93,9 +110,10 @@ static bool has_used_no_more(const struct slot *slot, int64_t used) {
 
 /* Whether the thread, which had used that much, stood still during the look: its CPU clock counts in nanoseconds, and a
  * switch to it and back takes hundreds. */
-static bool view_standing(struct slot *slot, struct reader reader, int64_t used, struct view *view) {
+static bool view_standing(struct slot *slot, struct monitor *monitor, int64_t used, struct view *view) {
+    find_stack(slot, monitor);
     atomic_fence(stands_since);
-    view_once(slot, reader, view);
+    view_once(slot, monitor->reader, view);
     if (!has_used_no_more(slot, used) && slot->tid != gettid()) /* the caller's own Python code stands */
         return false;
     if (view->entry_instr_ptr != 0)
@@ -203,7 +221,7 @@ static bool is_left_due(struct slot *slot, struct monitor *monitor, const struct
 static bool is_put_off(struct slot *slot, struct monitor *monitor, const struct visit *visit) {
     struct view view;
     bool stands = sampler.entry_instr_ptr != 0 ? has_used_no_more(slot, visit->used)
-                                               : view_standing(slot, monitor->reader, visit->used, &view);
+                                               : view_standing(slot, monitor, visit->used, &view);
     return stands ? is_left_due(slot, monitor, visit) : is_asked(slot, visit);
 }
 
@@ -246,7 +264,7 @@ bool monitor_slot(struct slot *slot, struct monitor *monitor) {
     if (by_its_time && slot->watch.timer != NO_TIMER && is_put_off(slot, monitor, &visit))
         return true;
     struct view view;
-    if (!view_standing(slot, monitor->reader, used, &view)) {
+    if (!view_standing(slot, monitor, used, &view)) {
         if (!by_its_time && is_asked(slot, &visit))
             return true;
         view_running(slot, monitor, &view);

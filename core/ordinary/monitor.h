@@ -23,6 +23,9 @@
 /* How long ticks of CPU time stay due on a thread that is not met running: one that runs for moments and rarely. */
 #define LEFT_MOST UINT64_C(1000000000) /* nanoseconds */
 
+/* Between two searches for one thread's stack, at least. */
+#define SOUGHT_APART UINT64_C(1000000000) /* nanoseconds */
+
 struct monitor {
     struct observer *observer; /* for threads that run and cannot be asked */
     struct reader reader;
@@ -33,6 +36,9 @@ struct monitor {
     uint32_t turn;  /* of the threads that have not run for some visits only those are visited whose */
     uint32_t turns; /* turn it is; 1: all are */
     uint32_t met;   /* counted up: threads that were there */
+    /* The caller may open a file, to find one thread's stack that is not known. Cleared when one was
+     * looked for: before Linux 6.11 that takes a reading of all of the process's mappings. */
+    bool finds_stack;
     uint64_t wait;  /* set: nanoseconds until the next tick can come due on a thread that ran, UINT64_MAX: none ran */
 };
 

@@ -71,6 +71,7 @@ static struct {
     uint32_t met;          /* and that */
     uint32_t turn;         /* of the next look, for struct monitor */
     uint64_t scanned;      /* when the list of threads was last read */
+    bool opens_files;      /* at looks: `thread` may, who looks in its place not; under `work` */
     struct finding *found; /* of each thread, by its number; under `work` */
     uint64_t found_count, found_room;
     bool waiting; /* stopped, with samples left for spprof_drain */
@@ -306,6 +307,7 @@ static void look_at_all(uint32_t ticks, bool is_last) {
                               .is_last = is_last,
                               .turn = session.turn++,
                               .turns = by_the_clock() || is_last ? 1 : 1 + session.met / idle_at_once(),
+                              .finds_stack = session.opens_files,
                               .wait = UINT64_MAX};
     threads_each_live(visit_slot, &monitor);
     session.wait = monitor.wait;
@@ -357,8 +359,12 @@ static void keep_monitoring(void) {
     }
 }
 
-/* A thread that is about to look at others, with the work lock held: whether it has a table of descriptors of its own. */
-static void name_threads_at_once(bool own) { threads_name_at_once(own || !(session.config.flags & SPPROF_OWN_FILES)); }
+/* Whether a thread may open files while the program runs: `own` says that it has a table of
+ * descriptors of its own. */
+static bool may_open(bool own) { return own || !(session.config.flags & SPPROF_OWN_FILES); }
+
+/* A thread that is about to look at others, with the work lock held. */
+static void name_threads_at_once(bool own) { threads_name_at_once(may_open(own)); }
 
 /* Gives the thread that starts the session a slot and a timer, and then all others. Nothing can fail once a timer runs,
  * so that no tick of a session that failed can be on its way. With the work lock held. */
@@ -380,6 +386,7 @@ static bool begin_on_thread(void) {
     bool own = session.config.flags & SPPROF_OWN_FILES && descriptors_own();
     pthread_mutex_lock(&session.work);
     name_threads_at_once(own);
+    session.opens_files = may_open(own);
     stack_learn();
     int error = session.admitting ? admit_threads() : 0;
     pthread_mutex_unlock(&session.work);
@@ -474,6 +481,7 @@ static void look_instead(bool is_last) {
     pthread_sigmask(SIG_BLOCK, &ticks, &before);
     pthread_mutex_lock(&session.work);
     name_threads_at_once(false);
+    session.opens_files = false;
     if (is_monitored())
         observe_what_is_due(is_last);
     else if (clock_now() - session.scanned >= look_interval())

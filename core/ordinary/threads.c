@@ -230,7 +230,10 @@ static int start_watch(struct tenant *tenant, uint64_t scan_began) {
                                  .is_new = registry.last_scan != 0,
                                  .waits_at = -1,
                                  .next = used + (int64_t)first,
-                                 .used = used};
+                                 .used = used,
+                                 .stack_low = slot->stack_low,
+                                 .stack_high = slot->stack_high,
+                                 .sought_at = clock_now()};
     return 0;
 }
 

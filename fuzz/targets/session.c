@@ -43,8 +43,9 @@ const size_t fuzz_largest = 512;
 #define ASKED_MOST INT64_C(20000000) /* CPU time after which a signal counts as not deliverable */
 /* Time after which ticks of CPU time wait no longer for their thread to run. */
 #define LEFT_MOST UINT64_C(1000000000)
-#define LOOK_LEAST UINT64_C(1000000) /* nanoseconds between two readings of the list of threads, */
-#define LOOK_MOST UINT64_C(10000000) /* and between two looks in CPU mode */
+#define SOUGHT_APART UINT64_C(1000000000) /* between searches for one thread's stack, at least */
+#define LOOK_LEAST UINT64_C(1000000)      /* nanoseconds between two readings of the list of threads, */
+#define LOOK_MOST UINT64_C(10000000)      /* and between two looks in CPU mode */
 
 /* The usual one; one that is shorter than looks are apart, one that is longer, and one of which a
  * quarter is. */
@@ -68,7 +69,7 @@ enum operation {
     PASS,
     GIVE_BACK,
     SEND,
-    REFUSE_TIMERS,
+    REFUSE,
     OPERATIONS
 };
 
@@ -159,6 +160,8 @@ static struct tenancy {
     bool sent, kept;    /* its timers are set: to ask it now, and once it runs */
     uint32_t rests;     /* how often the second was taken back */
     bool has_timer[2];  /* those, in this order: the kernel may have refused one */
+    bool is_placed;     /* looks from outside know where its stack is; */
+    uint64_t sought_at; /* when that was looked for last */
     struct shown queue[QUEUE];
     uint32_t first, count;
 } tenancies[WARM_TENANCIES + THREADS];
@@ -169,6 +172,8 @@ static struct {
     bool certain; /* no fault has come about since the session's start */
     bool active, wall, sink;
     bool monitored;   /* the session's thread says when ticks are due */
+    bool entry_known; /* where the interpreter's own frames stand: then fewer looks are taken */
+    bool finds_stack; /* the present look at all may look for one thread's stack, and has not */
     bool sink_unsure; /* a start that a fault ended may have had another */
     bool waiting;     /* stopped, and its samples not handed over: there may be some */
     uint32_t tenancies;
@@ -226,6 +231,8 @@ static void admit(int thread) {
     tenancy->rests = 0;
     tenancy->has_timer[0] = !fake_refused.asking;
     tenancy->has_timer[1] = by_cpu_time() && !fake_refused.keeping;
+    tenancy->is_placed = !fake_refused.maps;
+    tenancy->sought_at = fake_now();
 }
 
 /* What it was asked for comes to that. */
@@ -300,19 +307,21 @@ static void meet_all(void) {
 
 static uint32_t depth_of(enum kind kind) { return kind == EMPTY ? 0 : 2; }
 
-/* What a look at the thread comes to. */
-static enum spprof_reason outcome_of(int thread) {
+/* What a look at the thread comes to, where it looks itself or where its stack is. */
+static enum spprof_reason outcome_of(int thread, bool is_placed) {
     static const enum spprof_reason outcomes[KINDS] = {
         [UNBOUND] = SPPROF_DETACHED, [STRAY_ENTRY] = SPPROF_BOUNDS, [UNREADABLE] = SPPROF_FAULT};
     enum kind kind = threads[thread].kind;
+    if (!is_placed && (kind == NORMAL || kind == DETACHED || kind == STRAY_ENTRY))
+        return SPPROF_STACK_UNKNOWN;
     uint32_t words = RECORD_HEAD_WORDS + 2 * depth_of(kind);
     if (outcomes[kind] == SPPROF_CAPTURED && tenancy_of(thread)->words + words > RING_WORDS)
         return SPPROF_RING_FULL;
     return outcomes[kind];
 }
 
-static void count_look(int thread, uint32_t weight, bool unguarded, uint32_t flags) {
-    enum spprof_reason outcome = outcome_of(thread);
+static void count_look(int thread, uint32_t weight, bool unguarded, bool is_placed, uint32_t flags) {
+    enum spprof_reason outcome = outcome_of(thread, is_placed);
     enum kind kind = threads[thread].kind;
     model.by_reason[outcome] += weight;
     model.runs++;
@@ -338,7 +347,7 @@ static void count_tick(int thread, uint32_t weight, bool unguarded, int64_t bega
         fuzz_reach(SPPROF_THROTTLED);
         return;
     }
-    count_look(thread, weight, unguarded, 0);
+    count_look(thread, weight, unguarded, true, 0);
     if (took >= long_look())
         tenancy->rest_until = (began > tenancy->rest_until ? began : tenancy->rest_until) + 4 * took;
 }
@@ -548,6 +557,7 @@ static void model_start(const struct spprof_config *config, bool fine, bool cert
     model.clock_step = model.monitored ? 0 : FAKE_KERNEL_TICK;
     model.sink = config->sink != NULL;
     model.waiting = model.sink_unsure = false;
+    model.entry_known = threads[MAIN].kind != EMPTY && threads[MAIN].kind != UNREADABLE;
     model.last_look = 0;
     model.last_due = model.scanned = fake_now();
     model.wait.least = model.wait.most = UINT64_MAX;
@@ -659,7 +669,7 @@ static void start(uint8_t argument) {
         check_timers();
 }
 
-static void model_observe(bool at_last);
+static void model_observe(bool by_the_session, bool at_last);
 
 static void model_scan(void) {
     meet_all();
@@ -680,7 +690,7 @@ static bool model_look_instead(bool at_last) {
     if (scan_is_due)
         model_scan();
     if (model.monitored)
-        model_observe(at_last);
+        model_observe(false, at_last);
     return true;
 }
 
@@ -976,6 +986,26 @@ static bool will_answer(struct tenancy *tenancy, int64_t used) {
     return true;
 }
 
+/* A stack that is not known is looked for by the session's thread alone, which has files of its own,
+ * one in a look at all and each once in a second. */
+static void find_stack(struct tenancy *tenancy) {
+    if (tenancy->is_placed || !model.finds_stack || fake_now() - tenancy->sought_at < SOUGHT_APART)
+        return;
+    model.finds_stack = false;
+    tenancy->sought_at = fake_now();
+    tenancy->is_placed = !fake_refused.maps;
+    fuzz_note(tenancy->is_placed ? "placed" : "sought");
+}
+
+/* A look from outside, in which the thread ran or stood. Where entry frames stand is learnt of one
+ * that has given up its state, and stands. */
+static void view(int thread, bool runs) {
+    struct tenancy *tenancy = tenancy_of(thread);
+    find_stack(tenancy);
+    if (!runs && threads[thread].kind == DETACHED && tenancy->is_placed)
+        model.entry_known = true;
+}
+
 /* A thread that has used of the processor since the look began runs, and is asked to look itself,
  * once. One that stands is looked at where ticks are of the clock; those of its CPU time wait for
  * it to run, where it could be asked then. */
@@ -989,16 +1019,22 @@ static void model_look_at(int thread, bool at_last) {
     if (tenancy->due == 0)
         return;
     met.runs = has_run(thread, met.used);
+    bool is_unseen = by_cpu_time() && tenancy->has_timer[0] && model.entry_known;
+    if (!is_unseen)
+        view(thread, met.runs);
     if (met.runs && will_answer(tenancy, met.used))
         return;
     if (!met.runs && by_cpu_time() && tenancy->has_timer[0] && is_kept(tenancy, &met, at_last))
         return;
-    count_look(thread, tenancy->due, false, met.runs || by_cpu_time() ? SPPROF_SAMPLE_UNASKED : 0);
+    view(thread, met.runs);
+    uint32_t flags = met.runs || by_cpu_time() ? SPPROF_SAMPLE_UNASKED : 0;
+    count_look(thread, tenancy->due, false, tenancy->is_placed, flags);
     tenancy->due = 0;
 }
 
 /* The monitor has taken the fault signals back before it looks. */
-static void model_observe(bool at_last) {
+static void model_observe(bool by_the_session, bool at_last) {
+    model.finds_stack = by_the_session;
     model.wait.least = model.wait.most = UINT64_MAX;
     for (int i = 0; i < THREADS; i++) {
         if (threads[i].tenancy < 0)
@@ -1046,7 +1082,7 @@ static void look(uint8_t argument) {
         if (!model.monitored || fake_now() - model.scanned >= LOOK_LEAST)
             model_scan();
         if (model.monitored)
-            model_observe(false);
+            model_observe(true, false);
     }
     enter_core();
     fake_look();
@@ -1211,9 +1247,10 @@ static void operate(enum operation operation, uint8_t argument) {
     case SEND:
         owners_send(argument);
         break;
-    case REFUSE_TIMERS:
+    case REFUSE:
         fake_refused.asking = argument & 1;
         fake_refused.keeping = argument & 2;
+        fake_refused.maps = argument & 4;
         break;
     default:
         pass(argument);

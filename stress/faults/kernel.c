@@ -3,6 +3,7 @@
 #include "kernel.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <semaphore.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -67,6 +68,8 @@ int kernel_thread(pthread_t *thread, const pthread_attr_t *attributes, void *(*f
 int kernel_atfork(void (*prepare)(void), void (*parent)(void), void (*child)(void)) {
     return pthread_atfork(prepare, parent, child);
 }
+
+int kernel_open(const char *path, int flags) { return open(path, flags); }
 
 FILE *kernel_fopen(const char *path, const char *mode) { return fopen(path, mode); }
 

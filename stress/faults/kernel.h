@@ -18,6 +18,7 @@ void kernel_wake(void);
 int kernel_clock(clockid_t clock, struct timespec *time);
 int kernel_clock_step(clockid_t clock, struct timespec *step);
 int kernel_atfork(void (*prepare)(void), void (*parent)(void), void (*child)(void));
+int kernel_open(const char *path, int flags);
 FILE *kernel_fopen(const char *path, const char *mode);
 long kernel_system_call(long number, const long arguments[6]);
 

@@ -1,5 +1,6 @@
 /* The real kernel as it is: for programs whose session's thread runs by the clock. */
 #define _GNU_SOURCE
+#include <fcntl.h>
 #include <unistd.h>
 
 #include "kernel.h"
@@ -15,6 +16,8 @@ int kernel_thread(pthread_t *thread, const pthread_attr_t *attributes, void *(*f
 int kernel_atfork(void (*prepare)(void), void (*parent)(void), void (*child)(void)) {
     return pthread_atfork(prepare, parent, child);
 }
+
+int kernel_open(const char *path, int flags) { return open(path, flags); }
 
 FILE *kernel_fopen(const char *path, const char *mode) { return fopen(path, mode); }
 

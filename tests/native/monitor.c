@@ -3,7 +3,9 @@
 #include "ticks.c"
 
 #include <dlfcn.h>
+#include <fcntl.h>
 #include <stdarg.h>
+#include <stdio.h>
 
 /* How often a timer was set, and the number of the last; that of the last that is not to come due any more; the error that
  * setting one gives. */
@@ -36,6 +38,28 @@ __attribute__((visibility("hidden"))) long syscall(long number, ...) {
     long (*real)(long, ...);
     *(void **)&real = dlsym(RTLD_DEFAULT, "syscall");
     return real(number, arguments[0], arguments[1], arguments[2], arguments[3], arguments[4], arguments[5]);
+}
+
+/* How often the list of the process's mappings was to be opened, and whether there is none. */
+unsigned maps_opened;
+bool no_maps;
+
+static bool is_there(const char *path) {
+    if (strcmp(path, "/proc/self/maps") != 0)
+        abort();
+    maps_opened++;
+    errno = EMFILE;
+    return !no_maps;
+}
+
+__attribute__((visibility("hidden"))) int open(const char *path, int flags, ...) {
+    return is_there(path) ? (int)syscall(SYS_openat, AT_FDCWD, path, flags, 0) : -1;
+}
+
+__attribute__((visibility("hidden"))) FILE *fopen(const char *path, const char *mode) {
+    FILE *(*real)(const char *, const char *);
+    *(void **)&real = dlsym(RTLD_DEFAULT, "fopen");
+    return is_there(path) ? real(path, mode) : NULL;
 }
 
 /* A thread that goes round in step with the looks: whenever the word at `address` is read it is `seen`, and at all other
