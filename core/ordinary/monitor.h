@@ -39,7 +39,7 @@ struct monitor {
     /* The caller may open a file, to find one thread's stack that is not known. Cleared when one was
      * looked for: before Linux 6.11 that takes a reading of all of the process's mappings. */
     bool finds_stack;
-    uint64_t wait;  /* set: nanoseconds until the next tick can come due on a thread that ran, UINT64_MAX: none ran */
+    uint64_t wait; /* set: nanoseconds until the next tick can come due on a thread that ran, UINT64_MAX: none ran */
 };
 
 /* A session begins. */
