@@ -242,6 +242,59 @@ def test_lives_whose_numbers_are_not_in_the_order_of_birth(world):
     assert [world.identify(HERE, generation) for generation in (1, 2)] == [first, second]
 
 
+def sharing_a_bucket(count):
+    """Addresses that the table of 4096 buckets keeps in one."""
+
+    def bucket(address):
+        return ((address >> 4) * 0x9E37_79B9_7F4A_7C15 & (1 << 64) - 1) >> 32 & 4095
+
+    found = [a for a in range(0x10000, 0x10000 + (count * 2 * 4096 << 4), 16) if bucket(a) == bucket(0x10000)]
+    return found[:count]
+
+
+def test_addresses_that_share_a_bucket(world):
+    """Each has lives of its own, and a new one hides no other address."""
+    addresses = sharing_a_bucket(4)
+    assert len(addresses) == 4
+    lives = {}
+    for round in range(3):
+        for address in addresses:
+            lives[address, world.generation] = world.identify(address)
+        for address in addresses:
+            assert world.die(address)
+    assert len(set(lives.values())) == 12
+    for (address, generation), number in lives.items():
+        assert world.identify(address, generation) == number
+
+
+@pytest.mark.parametrize("kept", range(4))
+def test_lives_are_forgotten_in_any_order(world, kept):
+    """Of four lives of each address all but one, the newest or the oldest among them; others of its bucket stay found, and
+    all do when the table has grown."""
+    addresses = sharing_a_bucket(3)
+    numbers = {}
+    for life in range(4):
+        for place, address in enumerate(addresses):
+            if life == (kept + place) % 4:
+                numbers[address, world.generation] = world.identify(address)
+            assert world.die(address)
+    world.caught_up()
+
+    def are_found():
+        for (address, generation), number in numbers.items():
+            assert world.identify(address, generation) == number
+
+    are_found()
+    for n in range(5000):
+        world.identify(0x900_0000 + 16 * n)
+    are_found()
+    fresh = [world.identify(address) for address in addresses]
+    assert not set(fresh) & set(numbers.values())
+    for address in addresses:
+        assert world.die(address)
+    are_found()
+
+
 def test_freeing_names(harness):
     names = Names(owned(b"a"), owned(b"b"), owned(b"c"), 3)
     harness.code_names_free(ctypes.byref(names))

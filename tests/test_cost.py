@@ -73,6 +73,35 @@ def counter(tmp_path_factory):
     return library
 
 
+class Death(ctypes.Structure):
+    _fields_ = [("die", ctypes.c_void_p), ("names", ctypes.c_void_p)]
+
+
+def test_a_death_takes_as_long_whatever_lives_its_address_has_had(counter, harness):
+    """Each of which a sample means, so none is forgotten. A program that makes code all the time has them."""
+    harness.codes_new.restype = ctypes.c_void_p
+    harness.codes_identify.argtypes = [ctypes.c_void_p, ctypes.c_uint64, ctypes.c_uint64]
+    harness.codes_died.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p]
+    harness.codes_free.argtypes = [ctypes.c_void_p]
+    generation = ctypes.c_uint64.in_dll(counter, "generation")
+    codes, code = ctypes.c_void_p(harness.codes_new()), ctypes.c_void_p(0x7F00_0000_1000)
+    death = Death(*(synthetic.address_of(function) for function in (counter.next_generation, counter.no_names)))
+    function = ctypes.c_void_p(synthetic.address_of(harness.codes_died))
+    counted = {}
+    for lives in 1000, 100_000:
+        while generation.value < lives:
+            assert harness.codes_identify(codes, code.value, generation.value) == generation.value
+            assert harness.codes_died(codes, code, ctypes.byref(death))
+        harness.codes_identify(codes, code.value, generation.value)
+        counter.count_instructions(function, codes, code, ctypes.c_long(ctypes.addressof(death)))
+        harness.codes_identify(codes, code.value, generation.value)
+        counted[lives] = counter.count_instructions(function, codes, code, ctypes.c_long(ctypes.addressof(death)))
+        assert generation.value == lives + 2
+    harness.codes_free(codes)
+    print(f"a death takes {counted[1000]} instructions after 1,000 at its address, {counted[100_000]} after 100,000")
+    assert 20 < counted[1000] <= counted[100_000] <= counted[1000] + 20
+
+
 def deep_image(name):
     image = synthetic.Image(name)
     image.enter()

@@ -8,11 +8,14 @@
 #define NONE (-1)
 #define ALIVE UINT64_MAX
 
+/* The lives of one address are a list, newest first, so by falling `died`: an object begins its life there after the one
+ * before it has died. Its newest stands for the address in the bucket. NONE is the end of each list. */
 struct entry {
     uint64_t code;
     uint64_t died; /* the generation of its death, or ALIVE */
-    int32_t older; /* next entry of the same bucket, or of the free list; NONE at the end */
-    bool used;     /* a sample means it */
+    int32_t newer, older;
+    int32_t next; /* address in the bucket; of those that are free: next one of them */
+    bool used;    /* a sample means it */
     bool named;
     struct code_names names;
 };
@@ -21,7 +24,7 @@ struct codes {
     pthread_mutex_t lock;
     struct entry *entries;
     int32_t count, room;
-    int32_t free; /* list of entries to use again: they were never given out as a number */
+    int32_t free; /* first of the list of entries to use again: they were never given out as a number */
     int32_t *buckets;
     int32_t bucket_count; /* a power of two */
     int32_t *waiting;     /* entries that died unused, oldest first: samples may still turn up */
@@ -41,22 +44,38 @@ static bool make_room(void **array, int32_t count, int32_t *room, size_t size) {
     return true;
 }
 
-static int32_t *bucket_of(struct codes *codes, uint64_t code) {
+/* The link to the newest life of an address, or the bucket's last, which is NONE. */
+static int32_t *newest_of(struct codes *codes, uint64_t code) {
     uint64_t hash = (code >> 4) * UINT64_C(0x9e3779b97f4a7c15);
-    return &codes->buckets[hash >> 32 & (uint64_t)(codes->bucket_count - 1)];
+    int32_t *link = &codes->buckets[hash >> 32 & (uint64_t)(codes->bucket_count - 1)];
+    while (*link != NONE && codes->entries[*link].code != code)
+        link = &codes->entries[*link].next;
+    return link;
 }
 
-static void link_entry(struct codes *codes, int32_t number) {
-    int32_t *bucket = bucket_of(codes, codes->entries[number].code);
-    codes->entries[number].older = *bucket;
-    *bucket = number;
+static void link_newest(struct codes *codes, int32_t number) {
+    struct entry *entry = &codes->entries[number];
+    int32_t *link = newest_of(codes, entry->code), former = *link;
+    entry->newer = NONE;
+    entry->older = former;
+    entry->next = former != NONE ? codes->entries[former].next : NONE;
+    if (former != NONE)
+        codes->entries[former].newer = number;
+    *link = number;
 }
 
-static void unlink_entry(struct codes *codes, int32_t number) {
-    int32_t *link = bucket_of(codes, codes->entries[number].code);
-    while (*link != number)
-        link = &codes->entries[*link].older;
-    *link = codes->entries[number].older;
+/* The next older takes the place of one that stands for its address. */
+static void unlink_life(struct codes *codes, int32_t number) {
+    const struct entry *entry = &codes->entries[number];
+    if (entry->older != NONE)
+        codes->entries[entry->older].newer = entry->newer;
+    if (entry->newer != NONE) {
+        codes->entries[entry->newer].older = entry->older;
+        return;
+    }
+    if (entry->older != NONE)
+        codes->entries[entry->older].next = entry->next;
+    *newest_of(codes, entry->code) = entry->older != NONE ? entry->older : entry->next;
 }
 
 struct codes *codes_new(void) {
@@ -109,15 +128,19 @@ static void grow_buckets(struct codes *codes) {
     for (int32_t i = 0; i < count; i++)
         buckets[i] = NONE;
     /* Free entries are on a list of their own, and have no code. */
-    for (int32_t i = 0; i < codes->count; i++)
-        if (codes->entries[i].code != 0)
-            link_entry(codes, i);
+    for (int32_t i = 0; i < codes->count; i++) {
+        struct entry *entry = &codes->entries[i];
+        if (entry->code == 0 || entry->newer != NONE)
+            continue;
+        entry->next = NONE;
+        *newest_of(codes, entry->code) = i;
+    }
 }
 
 static int32_t new_entry(struct codes *codes, uint64_t code) {
     int32_t number = codes->free;
     if (number != NONE) {
-        codes->free = codes->entries[number].older;
+        codes->free = codes->entries[number].next;
     } else {
         if (!make_room((void **)&codes->entries, codes->count, &codes->room, sizeof *codes->entries))
             return NONE;
@@ -125,20 +148,16 @@ static int32_t new_entry(struct codes *codes, uint64_t code) {
         number = codes->count++;
     }
     codes->entries[number] = (struct entry){.code = code, .died = ALIVE};
-    link_entry(codes, number);
+    link_newest(codes, number);
     return number;
 }
 
 /* The entry of the object that was at `code` at `generation`: of those that died later, the first to die; else the one
- * that is alive. */
+ * that is alive. It takes a step for each death there since. */
 static int32_t find(struct codes *codes, uint64_t code, uint64_t generation) {
     int32_t found = NONE;
-    for (int32_t i = *bucket_of(codes, code); i != NONE; i = codes->entries[i].older) {
-        const struct entry *entry = &codes->entries[i];
-        if (entry->code == code && entry->died > generation &&
-            (found == NONE || entry->died < codes->entries[found].died))
-            found = i;
-    }
+    for (int32_t i = *newest_of(codes, code); i != NONE && codes->entries[i].died > generation;)
+        i = codes->entries[found = i].older;
     return found;
 }
 
@@ -181,9 +200,9 @@ bool codes_died(struct codes *codes, const void *code, const struct codes_death 
 
 static void forget(struct codes *codes, int32_t number) {
     struct entry *entry = &codes->entries[number];
-    unlink_entry(codes, number);
+    unlink_life(codes, number);
     code_names_free(&entry->names);
-    *entry = (struct entry){.older = codes->free};
+    *entry = (struct entry){.next = codes->free};
     codes->free = number;
 }
 
