@@ -2,7 +2,7 @@
  *
  * A stack can be read exactly where nothing moves it: on its own thread, or while that thread does not run. So the session's
  * monitor (ordinary/monitor.h) lays the ticks that have come due on a thread's slot, and where the thread runs it has the
- * kernel send it SIGPROF. The handler takes what is due and looks at its own stack. Where the thread stands still, or does
+ * kernel send it a signal. The handler takes what is due and looks at its own stack. Where the thread stands still, or does
  * not take the signal, the monitor takes the ticks back and looks itself.
  *
  * Ticks have one owner at each moment, and with them goes the right to write the slot's counters and to push into its ring:

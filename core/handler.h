@@ -1,4 +1,4 @@
-/* The SIGPROF handler, and what it shares with the session that runs it.
+/* The handler of the signal that asks threads, and what it shares with the session that runs it.
  *
  * Every sampled thread has a slot: its counters, its ring, and the thread state that it is known by. A timer's signal
  * carries the slot's number and lease, so the handler needs no thread-local storage, and a signal that comes late
@@ -105,6 +105,7 @@ struct sampler {
     _Atomic bool active; /* the session writes, handlers read: the stop handshake */
 
     /* Constant while `active`. */
+    int signal; /* that asks threads (signals_choose) */
     struct layout layout;
     uintptr_t code_type;
     uint32_t max_depth;
@@ -152,7 +153,7 @@ static inline uint64_t tick_value(uint32_t slot, uint32_t lease) {
     return cookie << (SLOT_BITS + ASKS_BITS + LEASE_BITS) | (uint64_t)lease << (SLOT_BITS + ASKS_BITS) | slot;
 }
 
-/* The claim on SIGPROF (signals.h): takes the ticks of our timers. May change errno. */
+/* The claim on that signal (signals.h): takes the ticks of our timers. May change errno. */
 bool handler_on_profile_signal(int signal, siginfo_t *info, void *ucontext);
 
 /* The claim on SIGSEGV and SIGBUS: recovers guarded loads, and keeps what came to the session's own thread for the program

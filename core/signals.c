@@ -229,6 +229,16 @@ static int replace_in_front(int signal, struct sigaction expected, struct sigact
     return 0;
 }
 
+/* --- choosing --------------------------------------------------------------------------------------------- */
+
+int signals_choose(void) {
+    struct sigaction present;
+    for (int signal = SIGNALS_CHOICE_FIRST; signal >= SIGNALS_CHOICE_LAST; signal--)
+        if (sigaction(signal, NULL, &present) == 0 && present.sa_handler == SIG_DFL)
+            return signal;
+    return SIGPROF;
+}
+
 /* --- taking and giving back ------------------------------------------------------------------------------ */
 
 /* Whoever comes between a look and the swap is found in what the swap gives, and becomes the

@@ -24,6 +24,14 @@
 
 #include "thunks.h"
 
+/* Of the real-time signals the lowest are libc's and what programs take first, and emulators cannot pass on the last two. */
+#define SIGNALS_CHOICE_FIRST 58
+#define SIGNALS_CHOICE_LAST 40
+
+/* A signal that nobody has an action for, to be ours: a real-time one, of which two do not become one, and which programs
+ * leave alone. SIGPROF where every one of the choice has its owner. From ordinary code. */
+int signals_choose(void);
+
 /* Says whether a signal is ours, and if so deals with it. May change errno. */
 typedef bool signal_claim(int signal, siginfo_t *info, void *ucontext);
 

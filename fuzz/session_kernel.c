@@ -98,7 +98,7 @@ static int make_timer(clockid_t clock, const struct sigevent *event, int *id) {
     bool asks = value & VALUE_ASKS, keeps = !asks || is_second(value);
     FUZZ_LAW(clock != CLOCK_MONOTONIC);
     const struct fake_thread *thread = thread_of_clock(clock);
-    FUZZ_LAW(event->sigev_notify == SIGEV_THREAD_ID && event->sigev_signo == SIGPROF);
+    FUZZ_LAW(event->sigev_notify == SIGEV_THREAD_ID && event->sigev_signo == sampler.signal);
     if (thread == NULL)
         return refuse(EINVAL);
     FUZZ_LAW(tid == thread->tid);

@@ -14,8 +14,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* Notes what becomes of a crash. Once, before the first session. */
-void owners_set_up(void);
+/* Notes what becomes of a crash, and the signal by which threads are asked. Once, before the first session. */
+void owners_set_up(int asks);
 
 /* Every input begins alike: the core has never taken a signal, and each is the program's own. No
  * session may be active. */

@@ -27,6 +27,7 @@ EXPECTED = {
     "spprof_get_stats": (WAITS, REFUSED, NO, YES),
     "spprof_thread_name": (WAITS, FALSE, NO, YES),
     "spprof_thread_found": (WAITS, FALSE, NO, YES),
+    "spprof_signal": (WAITS, YES, NO, YES),
     "spprof_is_active": (YES, YES, YES, YES),
     "spprof_code_died": (YES, YES, YES, YES),
     "spprof_reason_name": (YES, YES, YES, YES),
@@ -83,6 +84,7 @@ class Calls(Stage):
             ),
             "spprof_pause": self.library.spprof_pause,
             "spprof_resume": self.library.spprof_resume,
+            "spprof_signal": self.library.spprof_signal,
             "spprof_is_active": self.library.spprof_is_active,
             "spprof_code_died": lambda: self.library.spprof_code_died(None),
             "spprof_reason_name": lambda: self.library.spprof_reason_name(9),
@@ -205,6 +207,7 @@ ANSWERS = {
     "spprof_thread_found": {True, False},
     "spprof_pause": {0},
     "spprof_resume": {0},
+    "spprof_signal": set(range(40, 59)),
     "spprof_is_active": {True, False},
     "spprof_code_died": None,
     "spprof_reason_name": {b"torn"},
@@ -264,6 +267,7 @@ def call_in_a_child(path, name):
     stage = Calls(path)
     first = stage.threads[0]
     stage.tick(first)
+    parents = stage.library.spprof_signal()
 
     def check():
         for thread in stage.world.threads[:]:
@@ -276,6 +280,8 @@ def call_in_a_child(path, name):
             assert stage.calls[name]() == answer + 1
         elif name == "spprof_error":
             assert answer is not None
+        elif name == "spprof_signal":
+            assert answer == parents
         else:
             assert answer == CHILDS[name]
 

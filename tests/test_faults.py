@@ -127,7 +127,7 @@ WEAKER = {
         "cpu-sink", "signal handlers are left behind",
     ),
     "start_that_fails_keeps_the_ticks_signal": (
-        "session.c", "        if (took_ticks)\n            signals_give_back(SIGPROF);\n", "",
+        "session.c", "        if (took_ticks)\n            signals_give_back(sampler.signal);\n", "",
         "cpu-sink", "signal handlers are left behind",
     ),
     "start_that_fails_stays_active": (

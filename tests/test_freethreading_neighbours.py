@@ -27,6 +27,18 @@ def test_a_handler_set_during_a_session_gets_its_own_signals(freethreaded):
     assert found["received"] == 50
 
 
+def test_sigprof_is_the_programs(freethreaded):
+    """It may set it to its default action in the midst of a session and live, and has what was sent to it and no more."""
+    found = scene(freethreaded, "sigprof_is_the_programs")
+    assert (found["unasked"], found["received"], found["pending"]) == (0, 5000, [])
+
+
+def test_sigprof_is_shared_where_every_other_signal_has_an_owner(freethreaded):
+    found = scene(freethreaded, "every_signal_has_an_owner")
+    assert found["signal"] == signal.SIGPROF
+    assert (found["spurious"], found["received"], found["received_after"]) == (0, 50, 60)
+
+
 def test_the_programs_own_profile_timer_goes_on(freethreaded):
     assert scene(freethreaded, "interval_timer")["received"] >= 20
 

@@ -2,7 +2,7 @@
 
 The interpreter is synthetic, everything else is not: real threads, the kernel's signals, the installed handler, the
 session's own thread, a real fork. The timers run too, but at an interval of 10 s of CPU time, which no thread here
-lives long enough to use: a tick is a SIGPROF that a thread sends to itself with the value that its timer's would carry.
+lives long enough to use: a tick is a signal that a thread sends to itself with the value that its timer's would carry.
 """
 
 import contextlib
@@ -200,12 +200,13 @@ class World:
         return tids
 
     def signal(self, seat, weight=1, code=SI_TIMER, cookie=0):
-        """Sends SIGPROF to the calling thread; it has been handled when this returns."""
+        """Sends our signal to the calling thread; it has been handled when this returns."""
         number, lease = seat
         own = ctypes.c_uint32.in_dll(self.library, "tick_cookie").value
         value = synthetic.tick_value(number, lease, own ^ cookie)
-        info = struct.pack("=iiixxxxiiQ", signal.SIGPROF, 0, code, 0, weight - 1, value).ljust(128, b"\0")
-        send = (os.getpid(), threading.get_native_id(), int(signal.SIGPROF))
+        ours = self.library.spprof_signal()
+        info = struct.pack("=iiixxxxiiQ", ours, 0, code, 0, weight - 1, value).ljust(128, b"\0")
+        send = (os.getpid(), threading.get_native_id(), ours)
         assert synthetic.libc.syscall(RT_TGSIGQUEUEINFO, *send, info) == 0
 
 
@@ -572,11 +573,12 @@ def signal_blocked(world, seat, weight):
 
 
 @pytest.fixture
-def former_owner():
-    """SIGPROF that is not the session's goes to whoever had it before; here it may do no harm."""
-    before = signal.signal(signal.SIGPROF, signal.SIG_IGN)
+def former_owner(harness):
+    """A signal of ours that is not the session's goes to whoever had it before; here it may do no harm."""
+    ours = harness.spprof_signal()
+    before = signal.signal(ours, signal.SIG_IGN)
     yield
-    signal.signal(signal.SIGPROF, before)
+    signal.signal(ours, before)
 
 
 def test_core_and_model_agree(harness, former_owner):

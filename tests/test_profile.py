@@ -728,7 +728,7 @@ def test_summary_rounds_neither_to_all_nor_to_none():
     [
         ("ticks_in_progress", 1, "come to an end", "1 tick had not come to an end and could not be counted"),
         ("slots_abandoned", 1, "given up", "1 thread given up, not having come out of the signal handler"),
-        ("unasked_ticks", 3, "from outside", "3 ticks seen from outside their thread, which did not run or did not take SIGPROF"),
+        ("unasked_ticks", 3, "from outside", "3 ticks seen from outside their thread, which did not run or did not take the signal"),
         ("clock_step_ms", 4.0, "no finer than", "timers are no finer than 4 ms: a thread has at most one stack in that time"),
         ("threads_refused", 2, "could not be sampled", "2 threads could not be sampled when first found"),
     ],

@@ -18,6 +18,7 @@
  *   spprof_get_stats     waits             -EDEADLK     no           yes
  *   spprof_thread_name   waits             false        no           yes
  *   spprof_thread_found  waits             false        no           yes
+ *   spprof_signal        waits             yes          no           yes
  *   spprof_is_active     yes               yes          yes          yes
  *   spprof_code_died     yes               yes          yes          yes
  *   spprof_reason_name   yes               yes          yes          yes
@@ -162,9 +163,9 @@ int spprof_start(const struct spprof_config *config);
  * its thread was stopped or gets no processor, is not waited for any longer: what it may still
  * use is never used again or freed (`slots_abandoned`), and the handlers of SIGSEGV and SIGBUS
  * stay installed for its reads. The sink is waited for as long as it takes. With no sink,
- * samples stay for spprof_drain until the next start. The SIGPROF handler stays installed and
- * inert, for a tick that the kernel still holds for a thread that blocks the signal must not
- * meet the default action, which ends the process; SIGPROF from elsewhere goes to its former
+ * samples stay for spprof_drain until the next start. The handler of spprof_signal stays installed
+ * and inert, for a tick that the kernel still holds for a thread that blocks the signal must not
+ * meet the default action, which ends the process; such a signal from elsewhere goes to its former
  * owner. Error: -ESRCH no session is active. */
 int spprof_stop(void);
 
@@ -179,6 +180,11 @@ int spprof_stop(void);
  * does nothing, and a forked child begins without any. Error: -EDEADLK from a sink. */
 int spprof_pause(void);
 int spprof_resume(void);
+
+/* The signal by which sessions of this process ask its threads: one for the life of the process, a real-time signal that
+ * nobody had an action for when this or spprof_start was called first, or SIGPROF where there was none. A program that
+ * handles, blocks or waits for every signal there is can leave it out, and a debugger pass it on. */
+int spprof_signal(void);
 
 /* Whether a session is active in this process. A forked child starts without one. Async-signal-safe. */
 bool spprof_is_active(void);

@@ -16,7 +16,7 @@
 #include "handler.h"
 #include "observe.h"
 
-/* CPU time that a thread may use before a signal that asks it counts as not deliverable, nanoseconds: it blocks SIGPROF, or
+/* CPU time that a thread may use before a signal that asks it counts as not deliverable, nanoseconds: it blocks the signal, or
  * is in a long system call. The kernel delivers at the next return to the program, and at each of its ticks (1 to 10 ms). */
 #define ASKED_MOST INT64_C(20000000)
 

@@ -249,7 +249,7 @@ static void give_fault_signals_back(void) {
     signals_give_back(SIGBUS);
 }
 
-static int take_tick_signal(void) { return signals_take(SIGPROF, handler_on_profile_signal); }
+static int take_tick_signal(void) { return signals_take(sampler.signal, handler_on_profile_signal); }
 
 /* Notes when the threads were found that are new since the last time; where there is no memory, next
  * time. This and the next two with the work lock held. */
@@ -472,12 +472,12 @@ static void observe_what_is_due(bool is_last) {
         observe(next - session.config.interval, ticks - 1, is_last);
 }
 
-/* What the session's thread would have done by now, in its place. Without SIGPROF, whose handler
+/* What the session's thread would have done by now, in its place. Without the signal, whose handler
  * looks at this thread as well. */
 static void look_instead(bool is_last) {
     sigset_t ticks, before;
     sigemptyset(&ticks);
-    sigaddset(&ticks, SIGPROF);
+    sigaddset(&ticks, sampler.signal);
     pthread_sigmask(SIG_BLOCK, &ticks, &before);
     pthread_mutex_lock(&session.work);
     name_threads_at_once(false);
@@ -526,13 +526,13 @@ int spprof_resume(void) {
 /* --- fork --------------------------------------------------------------------------------------------- */
 
 /* The kernel restarts a fork that a signal interrupts; a timer that fires more often than a large fork takes would keep
- * it from ever ending. So SIGPROF waits meanwhile. */
+ * it from ever ending. So its signal waits meanwhile. */
 static void before_fork(void) {
     pthread_mutex_lock(&session.lock);
     pthread_mutex_lock(&session.work);
     sigset_t ticks;
     sigemptyset(&ticks);
-    sigaddset(&ticks, SIGPROF);
+    sigaddset(&ticks, sampler.signal);
     pthread_sigmask(SIG_BLOCK, &ticks, &session.mask_before_fork);
 }
 
@@ -548,7 +548,7 @@ static void after_fork_in_child(void) {
     atomic_write(active_write, &sampler.active, false);
     threads_forget();
     give_fault_signals_back();
-    signals_give_back(SIGPROF);
+    signals_give_back(sampler.signal);
     stack_note_caller();
     session.config = (struct spprof_config){0};
     session.running = false;
@@ -562,10 +562,26 @@ static void after_fork_in_child(void) {
 
 /* --- start and stop ------------------------------------------------------------------------------------ */
 
+/* Once in a process: a late tick may come when the session is over. With `lock` held. */
+static void choose_signal(void) {
+    if (sampler.signal == 0)
+        sampler.signal = signals_choose();
+}
+
+int spprof_signal(void) {
+    if (handing_over) /* the session's thread holds the locks, and the session has one */
+        return sampler.signal;
+    pthread_mutex_lock(&session.lock);
+    choose_signal();
+    pthread_mutex_unlock(&session.lock);
+    return sampler.signal;
+}
+
 static int prepare_process(void) {
     static bool prepared; /* under session.lock */
     if (prepared)
         return 0;
+    choose_signal();
     uint32_t random;
     if (getrandom(&random, sizeof random, 0) != sizeof random)
         random = (uint32_t)clock_now() ^ (uint32_t)getpid() << 16;
@@ -645,11 +661,11 @@ static int make_buffers(uint32_t max_depth) {
     return made ? 0 : no_memory();
 }
 
-/* `took_ticks`: SIGPROF was not ours before. */
+/* `took_ticks`: the signal that asks was not ours before. */
 static int take_signals(bool *took_ticks) {
     int error = take_fault_signals();
     if (error == 0) {
-        *took_ticks = !signals_in_front(SIGPROF);
+        *took_ticks = !signals_in_front(sampler.signal);
         error = take_tick_signal();
     }
     return error == 0 ? 0 : fail(-error, "a signal handler could not be installed: %s", strerror(-error));
@@ -767,7 +783,7 @@ static int start_locked(struct spprof_config config) {
     if (error != 0) {
         give_fault_signals_back();
         if (took_ticks)
-            signals_give_back(SIGPROF);
+            signals_give_back(sampler.signal);
     }
     return error;
 }

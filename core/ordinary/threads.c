@@ -197,7 +197,7 @@ static int start_timer(struct tenant *tenant, uint64_t scan_began) {
         return (int)used;
     uint32_t number = (uint32_t)(tenant - registry.tenants);
     uint32_t lease = atomic_read(enter_lease, &slot->lease);
-    int timer = timers_open(clock_of_thread(slot->tid), slot->tid, tick_value(number, lease));
+    int timer = timers_open(clock_of_thread(slot->tid), slot->tid, sampler.signal, tick_value(number, lease));
     if (timer < 0)
         return timer;
     tenant->timer = timer;
@@ -207,7 +207,7 @@ static int start_timer(struct tenant *tenant, uint64_t scan_began) {
 }
 
 static int timer_or_none(clockid_t clock, pid_t tid, uint64_t value) {
-    int timer = timers_open(clock, tid, value);
+    int timer = timers_open(clock, tid, sampler.signal, value);
     return timer < 0 ? NO_TIMER : timer;
 }
 

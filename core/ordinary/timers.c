@@ -14,8 +14,8 @@ static struct timespec to_timespec(uint64_t nanoseconds) {
                              .tv_nsec = (long)(nanoseconds % 1000000000u)};
 }
 
-int timers_open(clockid_t clock, pid_t tid, uint64_t value) {
-    struct sigevent event = {.sigev_notify = SIGEV_THREAD_ID, .sigev_signo = SIGPROF};
+int timers_open(clockid_t clock, pid_t tid, int signal, uint64_t value) {
+    struct sigevent event = {.sigev_notify = SIGEV_THREAD_ID, .sigev_signo = signal};
     event.sigev_value.sival_ptr = (void *)(uintptr_t)value;
     event._sigev_un._tid = tid; /* glibc before 2.38 has no sigev_notify_thread_id */
     int timer;

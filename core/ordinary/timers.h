@@ -11,10 +11,10 @@
 /* No timer. The kernel's first id is 0. */
 #define NO_TIMER (-1)
 
-/* Makes a timer that will send thread `tid` SIGPROF with `value`. Its clock is the thread's CPU time
+/* Makes a timer that will send thread `tid` that signal with `value`. Its clock is the thread's CPU time
  * (clock.h). The kernel keeps room for its signal, so none is lost or comes without its value.
  * Returns its id or a negative errno value. */
-int timers_open(clockid_t clock, pid_t tid, uint64_t value);
+int timers_open(clockid_t clock, pid_t tid, int signal, uint64_t value);
 
 /* Has it send its signal, one time, before this returns, whether or not the thread runs. Returns 0 or
  * a negative errno value: ESRCH where the thread has ended; NO_TIMER is refused. */

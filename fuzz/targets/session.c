@@ -503,7 +503,7 @@ static void check_timers(void) {
 
 /* --- start and stop ------------------------------------------------------------------------------------------------ */
 
-static const int taken_signals[] = {SIGSEGV, SIGBUS, SIGPROF};
+static int taken_signals[] = {SIGSEGV, SIGBUS, 0}; /* the last is set once it is known */
 #define TAKEN 3
 
 static void owners(void *owner[TAKEN]) {
@@ -745,14 +745,14 @@ static void deliver(int thread, uint64_t value, uint32_t overrun, bool blocked) 
 #elif defined(__aarch64__)
     context.uc_mcontext.sp = stack_of(thread) + 256;
 #endif
-    siginfo_t info = {.si_signo = SIGPROF, .si_code = SI_TIMER};
+    siginfo_t info = {.si_signo = sampler.signal, .si_code = SI_TIMER};
     info.si_value.sival_ptr = (void *)(uintptr_t)value; // NOLINT: the timer's value
     info.si_overrun = (int)overrun;
     struct sigaction present;
-    sigaction(SIGPROF, NULL, &present);
+    sigaction(sampler.signal, NULL, &present);
     errno = 4711;
     enter_core();
-    present.sa_sigaction(SIGPROF, &info, &context);
+    present.sa_sigaction(sampler.signal, &info, &context);
     FUZZ_LAW(errno == 4711);
     leave_core();
 }
@@ -816,7 +816,7 @@ static void run_or_answer(int thread, uint8_t argument) {
     }
     pid_t tid = tid_of(thread);
     bool kept = argument & 8, holds = argument & 0x10; /* it has the signal blocked */
-    if (!signals_in_front(SIGPROF) || (holds && held_count == HELD))
+    if (!signals_in_front(sampler.signal) || (holds && held_count == HELD))
         return;
     if (!fake_asked(tid, kept, &value) && !fake_asked(tid, kept = !kept, &value))
         return;
@@ -837,7 +837,7 @@ static void tick(uint8_t argument) {
         return;
     }
     const struct fake_timer *timer = fake_timer_of(tid_of(thread));
-    if (timer == NULL || !fake_threads[thread].alive || !signals_in_front(SIGPROF))
+    if (timer == NULL || !fake_threads[thread].alive || !signals_in_front(sampler.signal))
         return;
     uint32_t overrun = argument >> 3 & 3;
     if (argument & 0x40) { /* the thread has the signal blocked: it comes later */
@@ -860,7 +860,7 @@ static void tick(uint8_t argument) {
 
 /* A signal that was held back arrives: its timer may be gone, its session too. */
 static void late(void) {
-    if (held_count == 0 || !signals_in_front(SIGPROF))
+    if (held_count == 0 || !signals_in_front(sampler.signal))
         return;
     struct held tick = held[--held_count];
     if (tick.weight == 0) {
@@ -1328,7 +1328,8 @@ void fuzz_set_up(void) {
     if (stacks == MAP_FAILED || no_access == MAP_FAILED)
         fuzz_fail("no memory");
     fake_kernel_stacks((uintptr_t)stacks, (uintptr_t)stacks + size);
-    owners_set_up();
+    taken_signals[TAKEN - 1] = spprof_signal();
+    owners_set_up(taken_signals[TAKEN - 1]);
     owners_begin();
     be_born(MAIN, NORMAL);
     forget_tenancies();

@@ -1,4 +1,4 @@
-/* Owners of SIGSEGV and SIGPROF that never give them back: each keeps what it found and passes on
+/* Owners of SIGSEGV and of the signal that asks threads that never give them back: each keeps what it found and passes on
  * to it what is not its own, the first by calling it, the second by putting it back and sending the
  * signal again. As write barriers and pagers do, the first makes a page writable on which a thread
  * faults, and returns.
@@ -15,10 +15,11 @@
 
 #define PAGE 4096
 
-/* [owner][0: SIGSEGV, 1: SIGPROF]: what it found the first time; written before its handler is
+/* [owner][0: SIGSEGV, 1: the signal that asks]: what it found the first time; written before its handler is
  * installed. */
 static struct sigaction found[2][2];
 static int has_found[2][2];
+static int asks;              /* number of the second; chained_take writes, before any handler is installed */
 static _Atomic(char *) pages; /* of all threads: one each */
 static atomic_int pages_given;
 #define PAGES 64
@@ -78,7 +79,7 @@ static void count_and_call_second(int signal, siginfo_t *info, void *context) {
 
 static int install(int owner, int signal, void (*handler)(int, siginfo_t *, void *)) {
     struct sigaction action = {.sa_sigaction = handler, .sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER | SA_RESTART};
-    int which = signal == SIGPROF;
+    int which = signal != SIGSEGV;
     if (!has_found[owner][which] && sigaction(signal, NULL, &found[owner][which]) != 0)
         return -1;
     has_found[owner][which] = 1;
@@ -86,7 +87,8 @@ static int install(int owner, int signal, void (*handler)(int, siginfo_t *, void
 }
 
 /* The first owner, 0, or the second, 1. 0, or -1 where there is no memory. */
-int chained_take(int owner) {
+int chained_take(int owner, int asking) {
+    asks = asking;
     if (atomic_load(&pages) == NULL) {
         char *made = mmap(NULL, PAGES * PAGE, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
         if (made == MAP_FAILED)
@@ -94,7 +96,7 @@ int chained_take(int owner) {
         atomic_store(&pages, made);
     }
     int error = install(owner, SIGSEGV, owner == 0 ? mend_or_call : put_back_and_send);
-    return error == 0 ? install(owner, SIGPROF, owner == 0 ? count_and_call : count_and_call_second) : error;
+    return error == 0 ? install(owner, asks, owner == 0 ? count_and_call : count_and_call_second) : error;
 }
 
 /* Writes `times` times to a page that cannot be written to; how often a handler had to make it
@@ -110,7 +112,7 @@ int chained_fault(int times) {
     return mended;
 }
 
-/* Sends the calling thread SIGPROF until the owner has had `times`, with three tries each: the kernel drops one that is
+/* Sends the calling thread that signal until the owner has had `times`, with three tries each: the kernel drops one that is
  * sent while another waits, as a tick of ours may in the midst of `raise`. How many it has had; *merged: tries that came
  * to nothing. */
 int chained_send(int owner, int times, int *merged) {
@@ -119,7 +121,7 @@ int chained_send(int owner, int times, int *merged) {
     for (int i = 0; i < times; i++) {
         received[owner] = 0;
         for (int tries = 0; tries < 3 && received[owner] == 0; tries++, *merged += received[owner] == 0)
-            raise(SIGPROF);
+            raise(asks);
         had += received[owner];
     }
     return had;

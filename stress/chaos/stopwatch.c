@@ -1,5 +1,5 @@
-/* Times the runs of the SIGPROF handler, from outside: preloaded (LD_PRELOAD), it stands between sigaction and libc, and
- * puts its own function before any SIGPROF handler that takes a siginfo. Who asks for the handler is told the one that
+/* Times the runs of the handler that threads are asked by, from outside: preloaded (LD_PRELOAD), it stands between sigaction and libc, and
+ * puts its own function before any handler of such a signal that takes a siginfo. Who asks for the handler is told the one that
  * was given, so a session does not see that it is timed.
  *
  * A run is timed by the thread's CPU clock: what another thread takes of the processor meanwhile does not count. Times
@@ -12,6 +12,8 @@
 #include <stdatomic.h>
 #include <stdint.h>
 #include <time.h>
+
+#include "../../core/signals.h"
 
 #define BUCKETS 40 /* by powers of two, the last for all that is longer */
 
@@ -54,7 +56,7 @@ static void stand_before(int signal, siginfo_t *info, void *context) {
 
 int sigaction(int signal, const struct sigaction *action, struct sigaction *former) {
     find_next();
-    if (signal != SIGPROF)
+    if (signal < SIGNALS_CHOICE_LAST || signal > SIGNALS_CHOICE_FIRST)
         return next(signal, action, former);
     handler_function *told = atomic_load(&timed);
     struct sigaction changed;

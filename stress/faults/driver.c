@@ -93,8 +93,9 @@ static int kernel_timers(void) {
     return count;
 }
 
-static const int taken[] = {SIGSEGV, SIGBUS, SIGPROF};
+static int taken[] = {SIGSEGV, SIGBUS, 0}; /* the last is set once it is known */
 #define TAKEN 3
+#define ASKS 2
 
 struct world {
     int threads, files;
@@ -102,6 +103,7 @@ struct world {
 };
 
 static void look_at(struct world *world) {
+    taken[ASKS] = spprof_signal(); /* chosen at the first look, before any call fails */
     world->threads = entries_of("/proc/self/task");
     world->files = entries_of("/proc/self/fd");
     for (int i = 0; i < TAKEN; i++)
@@ -119,7 +121,7 @@ static void settle(struct world *now, int threads) {
     }
 }
 
-/* `started`: a session was, and is over: the handler of SIGPROF stays then. */
+/* `started`: a session was, and is over: the handler of the signal that asks stays then. */
 static void must_be_as_before(const struct world *before, bool started) {
     struct world now;
     settle(&now, before->threads);
@@ -131,7 +133,7 @@ static void must_be_as_before(const struct world *before, bool started) {
          kernel_timers(), holdings.refused_deletes);
     unsigned changed = 0;
     for (int i = 0; i < TAKEN; i++)
-        if (!started || taken[i] != SIGPROF)
+        if (!started || i != ASKS)
             changed += now.actions[i].sa_sigaction != before->actions[i].sa_sigaction;
     must(changed <= holdings.refused_actions,
          "%u signal handlers are left behind, %u times nothing could be done about one", changed,
@@ -219,9 +221,9 @@ static void tick(struct thread *thread) {
     pid_t tid = (pid_t)thread->state.native_thread_id;
     if (!kernel_timer_value(tid, &value))
         return;
-    siginfo_t info = {.si_signo = SIGPROF, .si_code = SI_TIMER};
+    siginfo_t info = {.si_signo = sampler.signal, .si_code = SI_TIMER};
     info.si_value.sival_ptr = (void *)(uintptr_t)value; // NOLINT: a number on purpose
-    must(syscall(SYS_rt_tgsigqueueinfo, getpid(), tid, SIGPROF, &info) == 0, "a tick could not be sent");
+    must(syscall(SYS_rt_tgsigqueueinfo, getpid(), tid, sampler.signal, &info) == 0, "a tick could not be sent");
     sent++;
     if (thread != &first)
         meet(thread);
@@ -408,7 +410,7 @@ static void must_work(void) {
 static void answer_nothing(void) {
     sigset_t ticks;
     sigemptyset(&ticks);
-    sigaddset(&ticks, SIGPROF);
+    sigaddset(&ticks, spprof_signal());
     pthread_sigmask(SIG_BLOCK, &ticks, NULL);
 }
 

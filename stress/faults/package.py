@@ -77,9 +77,11 @@ class Faults:
 
 
 def caught_signals():
-    """Which of SIGSEGV, SIGBUS and SIGPROF the kernel has a handler for."""
+    """Which of SIGSEGV, SIGBUS and the signal that asks threads the kernel has a handler for."""
+    import spprof._native
+
     mask = int(re.search(r"SigCgt:\s*(\w+)", Path("/proc/self/status").read_text())[1], 16)
-    return {number for number in (7, 11, 27) if mask >> (number - 1) & 1}
+    return {number for number in (7, 11, spprof._native.signal_number()) if mask >> (number - 1) & 1}
 
 
 def world():

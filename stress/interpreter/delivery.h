@@ -28,10 +28,10 @@ void delivery_thread_end(void);
 bool delivery_storm_start(void);
 void delivery_storm_stop(void);
 
-/* SIGPROF that is not ours reached its former owner, so many times. */
+/* A signal that is not ours reached its former owner, so many times. */
 uint64_t delivery_foreign_signals(void);
 
-/* Becomes SIGPROF's owner, before there is a session. */
+/* Becomes the owner of the signal that asks, before there is a session. */
 void delivery_take_signal(void);
 
 #endif

@@ -15,12 +15,13 @@
 #include "delivery.h"
 #include "handler.h"
 #include "ordinary/timers.h"
+#include "spprof.h"
 
 #define CELLS 512
 #define POINTS_BETWEEN_TICKS 64 /* on average */
 #define LATE_ONE_IN 8           /* ticks are kept */
 #define LATE_POINTS 200         /* for so many points at most */
-#define FOREIGN_ONE_IN 32       /* for a tick, a SIGPROF of somebody else's */
+#define FOREIGN_ONE_IN 32       /* for a tick, one of somebody else's */
 #define TICKS_AT_THE_END 8      /* that a thread may still take when its state has gone */
 
 #if defined(__x86_64__)
@@ -45,7 +46,8 @@ static _Atomic uint64_t foreign;
 
 /* --- timers.h ---------------------------------------------------------------------------------------------- */
 
-int timers_open(clockid_t clock, pid_t tid, uint64_t value) {
+int timers_open(clockid_t clock, pid_t tid, int signal, uint64_t value) {
+    (void)signal;
     (void)clock;
     for (int i = 0; i < CELLS; i++) {
         if (get(&cells[i].tid) != tid)
@@ -115,7 +117,7 @@ static uint64_t draw(void) { /* xorshift64 */
 static void deliver(int code, uint64_t value) {
     siginfo_t info;
     memset(&info, 0, sizeof info);
-    info.si_signo = SIGPROF;
+    info.si_signo = sampler.signal;
     info.si_code = code;
     info.si_value.sival_ptr = (void *)(uintptr_t)value; // NOLINT: a number on purpose
     info.si_overrun = (int)(draw() % 3);
@@ -124,8 +126,8 @@ static void deliver(int code, uint64_t value) {
     pthread_sigmask(SIG_SETMASK, NULL, &context.uc_sigmask);
     STACK_POINTER(&context) = (__typeof__(STACK_POINTER(&context)))__builtin_frame_address(0);
     struct sigaction present;
-    sigaction(SIGPROF, NULL, &present);
-    present.sa_sigaction(SIGPROF, &info, &context);
+    sigaction(sampler.signal, NULL, &present);
+    present.sa_sigaction(sampler.signal, &info, &context);
 }
 
 static uint64_t armed(void) {
@@ -190,7 +192,7 @@ static void count(int signal) {
 
 void delivery_take_signal(void) {
     struct sigaction action = {.sa_handler = count};
-    sigaction(SIGPROF, &action, NULL);
+    sigaction(spprof_signal(), &action, NULL);
 }
 
 uint64_t delivery_foreign_signals(void) { return get(&foreign); }

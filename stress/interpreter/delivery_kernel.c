@@ -11,7 +11,9 @@
 #include <unistd.h>
 
 #include "delivery.h"
+#include "handler.h"
 #include "ordinary/timers.h"
+#include "spprof.h"
 
 #define TIMERS 512
 #define PAUSE 5000 /* nanoseconds between two rounds */
@@ -30,13 +32,13 @@ static struct {
 } storm = {.lock = PTHREAD_MUTEX_INITIALIZER};
 static _Atomic uint64_t foreign;
 
-int __real_timers_open(clockid_t clock, pid_t tid, uint64_t value);
+int __real_timers_open(clockid_t clock, pid_t tid, int signal, uint64_t value);
 void __real_timers_close(int timer);
-int __wrap_timers_open(clockid_t clock, pid_t tid, uint64_t value);
+int __wrap_timers_open(clockid_t clock, pid_t tid, int signal, uint64_t value);
 void __wrap_timers_close(int timer);
 
-int __wrap_timers_open(clockid_t clock, pid_t tid, uint64_t value) {
-    int timer = __real_timers_open(clock, tid, value);
+int __wrap_timers_open(clockid_t clock, pid_t tid, int signal, uint64_t value) {
+    int timer = __real_timers_open(clock, tid, signal, value);
     if (timer < 0)
         return timer;
     pthread_mutex_lock(&storm.lock);
@@ -62,10 +64,10 @@ void __wrap_timers_close(int timer) {
 static void forge(const struct entry *entry) {
     siginfo_t info;
     memset(&info, 0, sizeof info);
-    info.si_signo = SIGPROF;
+    info.si_signo = sampler.signal;
     info.si_code = SI_TIMER;
     info.si_value.sival_ptr = (void *)(uintptr_t)entry->value; // NOLINT: a number on purpose
-    syscall(SYS_rt_tgsigqueueinfo, getpid(), entry->tid, SIGPROF, &info);
+    syscall(SYS_rt_tgsigqueueinfo, getpid(), entry->tid, sampler.signal, &info);
 }
 
 static uint64_t now(void) {
@@ -84,7 +86,7 @@ static void *blow(void *unused) {
             if (entries[i].tid != 0)
                 forge(&entries[i]);
         if (round % 64 == 0)
-            kill(getpid(), SIGPROF); /* somebody else's */
+            kill(getpid(), sampler.signal); /* somebody else's */
         for (uint64_t until = now() + PAUSE; now() < until;)
             ; /* a sleep would be ten times as long */
     }
@@ -111,7 +113,7 @@ static void count(int signal) {
 
 void delivery_take_signal(void) {
     struct sigaction action = {.sa_handler = count, .sa_flags = SA_RESTART};
-    sigaction(SIGPROF, &action, NULL);
+    sigaction(spprof_signal(), &action, NULL);
 }
 
 uint64_t delivery_foreign_signals(void) { return atomic_load_explicit(&foreign, memory_order_relaxed); }

@@ -37,10 +37,10 @@ static struct {
 static void forge(uint32_t number, uint32_t lease, int32_t tid) {
     siginfo_t info;
     memset(&info, 0, sizeof info);
-    info.si_signo = SIGPROF;
+    info.si_signo = sampler.signal;
     info.si_code = SI_TIMER;
     info.si_value.sival_ptr = (void *)tick_value(number, lease); // NOLINT: an integer on purpose
-    if (syscall(SYS_rt_tgsigqueueinfo, getpid(), tid, SIGPROF, &info) == 0)
+    if (syscall(SYS_rt_tgsigqueueinfo, getpid(), tid, sampler.signal, &info) == 0)
         storm.sent++;
 }
 

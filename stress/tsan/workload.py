@@ -28,7 +28,7 @@ def expect(found, right):
 def undisturbed():
     """Around every pthread_join. Inside it ThreadSanitizer hands signals on at once, also where libc frees the thread's
     memory and ThreadSanitizer holds a lock of its own: the handler's first atomic access would wait for it for ever."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGPROF})
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {spprof.signal_number()})
     try:
         yield
     finally:

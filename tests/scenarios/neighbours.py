@@ -15,11 +15,16 @@ import spprof
 import work
 from scenario import result
 
+if sys.argv[1] == "every_signal_has_an_owner":
+    for number in range(signal.SIGRTMIN, signal.SIGRTMAX + 1):
+        signal.signal(number, signal.SIG_IGN)
+OURS = spprof.signal_number()
+
 
 def send_and_count(arrived, times):
-    """Sends SIGPROF to this process, each time waiting for it to arrive: signals that wait together are one."""
+    """Sends the signal by which threads are asked to this process, each time waiting for it to arrive."""
     for number in range(1, times + 1):
-        os.kill(os.getpid(), signal.SIGPROF)
+        os.kill(os.getpid(), OURS)
         limit = time.process_time() + 20
         while len(arrived) < number and time.process_time() < limit:
             work.loop()
@@ -28,7 +33,7 @@ def send_and_count(arrived, times):
 
 def own_handler_before():
     arrived = []
-    signal.signal(signal.SIGPROF, lambda *_: arrived.append(1))
+    signal.signal(OURS, lambda *_: arrived.append(1))
     spprof.start(interval_ms=1)
     work_in_threads(200)
     ours_arrived = len(arrived)
@@ -43,7 +48,7 @@ def own_handler_during():
     arrived = []
     spprof.start(interval_ms=1)
     work_in_threads(100)
-    signal.signal(signal.SIGPROF, lambda *_: arrived.append(1))
+    signal.signal(OURS, lambda *_: arrived.append(1))
     work_in_threads(100)
     settled = len(arrived)  # ticks may reach it until the session takes the signal back
     arrived.clear()
@@ -66,6 +71,32 @@ def interval_timer():
         work.loop()
     signal.setitimer(signal.ITIMER_PROF, 0)
     return {"received": len(arrived), "stats": spprof.stop().stats}
+
+
+def sigprof_is_the_programs():
+    """It takes SIGPROF now and then and gives it back, waits with every other signal blocked, and sends it to itself."""
+    arrived = []
+    spprof.start(interval_ms=1)
+    for _ in range(20):
+        former = signal.signal(signal.SIGPROF, lambda *_: arrived.append(1))
+        work_in_threads(5)
+        signal.signal(signal.SIGPROF, former)
+        work_in_threads(5)
+    unasked = len(arrived)
+    signal.signal(signal.SIGPROF, lambda *_: arrived.append(1))
+    for _ in range(5000):
+        signal.raise_signal(signal.SIGPROF)
+    received = len(arrived) - unasked
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals() - {OURS})
+    work_in_threads(50)
+    pending = [int(number) for number in signal.sigpending()]
+    signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    return {"unasked": unasked, "received": received, "pending": pending, "stats": spprof.stop().stats}
+
+
+def every_signal_has_an_owner():
+    """Then SIGPROF is shared, with a handler that was there before."""
+    return {"signal": OURS, **own_handler_before()}
 
 
 def faulthandler_before():
@@ -94,38 +125,38 @@ def faulthandler_during():
 
 def faulthandler_on_our_signal():
     """Its handler passes the signal on by putting back what it found and sending the signal again."""
-    signal.signal(signal.SIGPROF, signal.SIG_IGN)
+    signal.signal(OURS, signal.SIG_IGN)
     spprof.start(interval_ms=1)
     with tempfile.TemporaryFile() as file:
-        faulthandler.register(signal.SIGPROF, file=file, all_threads=False, chain=True)
+        faulthandler.register(OURS, file=file, all_threads=False, chain=True)
         work_in_threads(100)
         settled = file.seek(0, os.SEEK_END)  # ticks may reach it until the session takes the signal back
         reports = []
         for _ in range(20):
-            os.kill(os.getpid(), signal.SIGPROF)
+            os.kill(os.getpid(), OURS)
             work_in_threads(20)
             file.seek(settled)
             reports.append(file.read().count(b"most recent call first"))
-        faulthandler.unregister(signal.SIGPROF)
-    os.kill(os.getpid(), signal.SIGPROF)  # ignored, as before
+        faulthandler.unregister(OURS)
+    os.kill(os.getpid(), OURS)  # ignored, as before
     return {"reports": reports, "stats": spprof.stop().stats}
 
 
 def put_back_without_flags():
-    """`old = signal(SIGPROF, SIG_IGN); ...; signal(SIGPROF, old)`, as C programs do: what is put back has no flags."""
+    """`old = signal(N, SIG_IGN); ...; signal(N, old)`, as C programs do: what is put back has no flags."""
     libc = ctypes.CDLL(None)
     libc.signal.argtypes, libc.signal.restype = [ctypes.c_int, ctypes.c_void_p], ctypes.c_void_p
     spprof.start(interval_ms=1)
     work_in_threads(50)
     for _ in range(100):
-        libc.signal(signal.SIGPROF, libc.signal(signal.SIGPROF, int(signal.SIG_IGN)))
+        libc.signal(OURS, libc.signal(OURS, int(signal.SIG_IGN)))
         work_in_threads(4)
     return {"stats": spprof.stop().stats}
 
 
 def forked_child():
     """A child finds the signals as if no session had been: what was ignored stays so in a program that it becomes."""
-    signal.signal(signal.SIGPROF, signal.SIG_IGN)
+    signal.signal(OURS, signal.SIG_IGN)
     before = ignored_and_caught("self")
     spprof.start(interval_ms=1)
     work_in_threads(100)
@@ -142,14 +173,14 @@ def forked_child():
         ignored_after_exec = int(file.readline().split()[0], 16)
     os.waitpid(child, 0)
     stats = spprof.stop().stats
-    prof = 1 << signal.SIGPROF - 1
+    prof = 1 << OURS - 1
     return {"same": inside == before, "ignored_after_exec": bool(ignored_after_exec & prof), "stats": stats}
 
 
 def ignored_and_caught(process):
     with open(f"/proc/{process}/status") as status:
         sets = [int(line.split()[1], 16) for line in status if line.startswith(("SigIgn", "SigCgt"))]
-    ours = sum(1 << number - 1 for number in (signal.SIGPROF, signal.SIGSEGV, signal.SIGBUS))
+    ours = sum(1 << number - 1 for number in (OURS, signal.SIGSEGV, signal.SIGBUS))
     return [found & ours for found in sets]  # libc has signals of its own from the first thread on
 
 
@@ -210,7 +241,7 @@ def in_child(function):
 
 def alarms():
     signal.signal(signal.SIGALRM, lambda *_: None)
-    together = {signal.SIGALRM, signal.SIGPROF}
+    together = {signal.SIGALRM, OURS}
     spprof.start(interval_ms=1)
     for _ in range(50):
         signal.pthread_sigmask(signal.SIG_BLOCK, together)
@@ -267,10 +298,10 @@ def alternate_stack():
 
 def blocked_signals():
     def without_profile_signal():
-        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGPROF})
+        signal.pthread_sigmask(signal.SIG_BLOCK, {OURS})
         ticks = spprof.stats()["ticks"]
         work_here(cpu_ms=200)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGPROF})
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {OURS})
         counted.append(spprof.stats()["ticks"] - ticks)
 
     def without_faults():
@@ -314,13 +345,13 @@ def segfault_here():
 
 
 def profile_signal():
-    """Ends the process: nobody handles SIGPROF but spprof, which must not swallow it."""
+    """Ends the process: nobody handles that signal but spprof, which must not swallow it."""
     spprof.start(interval_ms=1)
     work_in_threads(100)
     if sys.argv[2] == "stopped":
         spprof.stop()
-    result(reached=True)
-    os.kill(os.getpid(), signal.SIGPROF)
+    result(reached=True, signal=OURS)
+    os.kill(os.getpid(), OURS)
     time.sleep(30)
 
 

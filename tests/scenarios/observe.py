@@ -1,7 +1,8 @@
 """What the kernel says of this process: its timers, threads, open files, and memory."""
 
 import os
-import signal
+
+import spprof
 
 
 def lines_of(path):
@@ -17,8 +18,8 @@ def lines_of(path):
 
 
 def profile_timers():
-    """How many timers the process has that send SIGPROF."""
-    wanted = f"signal: {int(signal.SIGPROF)}/"
+    """How many timers the process has that ask threads."""
+    wanted = f"signal: {spprof.signal_number()}/"
     return sum(line.startswith(wanted) for line in lines_of("/proc/self/timers"))
 
 

@@ -8,11 +8,17 @@ import ctypes
 import json
 import os
 import resource
+import signal
 import sys
 import time
 
 import spprof
 from scenario import result
+
+# The scripts are of SIGPROF, which a session asks by where every signal that it might choose has an owner.
+for number in range(signal.SIGRTMIN, signal.SIGRTMAX + 1):
+    signal.signal(number, signal.SIG_IGN)
+assert spprof.signal_number() == signal.SIGPROF
 
 SESSION = ctypes.CFUNCTYPE(None, ctypes.c_char_p)
 # No tick comes in between in cpu mode; in wall mode none is a signal.

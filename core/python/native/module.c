@@ -52,6 +52,13 @@ static PyObject *native_is_active(PyObject *Py_UNUSED(module), PyObject *Py_UNUS
     return PyBool_FromLong(spprof_is_active());
 }
 
+static PyObject *native_signal_number(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(arguments)) {
+    PyThreadState *detached = PyEval_SaveThread();
+    int number = spprof_signal();
+    PyEval_RestoreThread(detached);
+    return PyLong_FromLong(number);
+}
+
 /* The hooks of a fork: no Python code, which a trace function would see at every fork. */
 static PyObject *native_pause(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(arguments)) {
     PyThreadState *detached = PyEval_SaveThread();
@@ -76,6 +83,7 @@ static PyMethodDef methods[] = {
     {"stop", native_stop, METH_VARARGS, "stop([owner]) -> (owner, dict) | None"},
     {"stats", native_stats, METH_NOARGS, "stats() -> (owner, dict)"},
     {"is_active", native_is_active, METH_NOARGS, "is_active() -> bool"},
+    {"signal_number", native_signal_number, METH_NOARGS, "signal_number() -> int"},
     {"pause", native_pause, METH_NOARGS, "pause() -> None"},
     {"resume", native_resume, METH_NOARGS, "resume() -> None"},
     {NULL, NULL, 0, NULL},

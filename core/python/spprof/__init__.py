@@ -16,7 +16,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from .counters import Stats
     from .profiles import Frame, Function, Profile, Sample, Thread
-    from .session import Profiler, is_active, profile, start, stats, stop
+    from .session import Profiler, is_active, profile, signal_number, start, stats, stop
 
 __all__ = [
     "Frame",
@@ -29,6 +29,7 @@ __all__ = [
     "__version__",
     "is_active",
     "profile",
+    "signal_number",
     "start",
     "stats",
     "stop",

@@ -61,6 +61,9 @@ def stats() -> tuple[Any, NativeStats]:
 def is_active() -> bool:
     """Whether a session is active in this process; False in a forked child."""
 
+def signal_number() -> int:
+    """The signal by which sessions of this process ask its threads to look at their stacks."""
+
 def pause() -> None:
     """Before a fork: end the session's own thread, so that only the program's are left.
 

@@ -31,7 +31,7 @@ def lines(profile: Profile) -> Iterator[str]:
         step = stats["clock_step_ms"]
         yield f"this kernel's timers are no finer than {step:g} ms: a thread has at most one stack in that time"
     if stats["unasked_ticks"]:
-        yield f"{_counted(stats['unasked_ticks'], 'tick')} seen from outside their thread, which did not run or did not take SIGPROF"
+        yield f"{_counted(stats['unasked_ticks'], 'tick')} seen from outside their thread, which did not run or did not take the signal"
     if stats["captured"]:
         yield "hottest functions, by their own share of the captured ticks:"
         for function in profile.functions()[:_FUNCTIONS]:

@@ -83,6 +83,16 @@ def is_active() -> bool:
     return _native is not None and _native.is_active()
 
 
+def signal_number() -> int:
+    """The signal by which sessions of this process ask its threads to look at their own stacks.
+
+    One for the life of the process: a real-time signal that nobody had an action for when this or `start` was called
+    first, or SIGPROF where there was none. A program that handles, blocks or waits for every signal there is can leave it
+    out. Raises RuntimeError where there is no native extension.
+    """
+    return _extension().signal_number()
+
+
 def start(interval_ms: float = DEFAULT_INTERVAL_MS, *, max_depth: int = DEFAULT_DEPTH, mode: str = "cpu") -> None:
     """Start sampling every thread of this interpreter, threads born later too.
 
@@ -121,17 +131,22 @@ def begin(settings: Settings) -> None:
         raise RuntimeError("a session is already active; stop it first")
 
 
-def begin_unless_active(settings: Settings) -> bool:
-    """Start a session unless one is active; whether it did. Raises RuntimeError."""
+def _extension() -> ModuleType:
     if _native is None:
         raise RuntimeError(
             f"spprof cannot sample here, its native extension does not load ({_why_missing}); "
             "install spprof for CPython 3.13 or newer on Linux on x86-64 or ARM64; "
             f"this is {platform.system()} on {platform.machine()}"
         )
+    return _native
+
+
+def begin_unless_active(settings: Settings) -> bool:
+    """Start a session unless one is active; whether it did. Raises RuntimeError."""
+    native = _extension()
     global _latest
     _prepare_process()
-    is_started = _native.start(
+    is_started = native.start(
         round(settings.interval_ms * 1_000_000),
         settings.max_depth,
         MODES.index(settings.mode),

@@ -6,6 +6,8 @@ import functools
 import os
 import threading
 
+import spprof
+
 from antagonists import Antagonist, busy, expect
 
 TURN = threading.Lock()
@@ -46,18 +48,22 @@ class FaultLibrary(Antagonist):
 class ChainedOwners(Antagonist):
     """Two that pass on to what they found, and never give back: they came once before a session and once in it."""
 
-    # It takes SIGPROF without passing on: where it comes between the two, the first gets nothing more.
+    # It takes our signal without passing on: where it comes between the two, the first gets nothing more.
     apart = frozenset({"signal_prof"})
 
     def begin(self):
         self.library = library("chained_owner.so")
         with TURN:
-            expect(self.library.chained_take(0) == 0, "the first owner could not take its signals")
+            expect(
+                self.library.chained_take(0, spprof.signal_number()) == 0, "the first owner could not take its signals"
+            )
 
     def round(self, dice):
         times = dice.randrange(1, 20)
         with TURN:
-            expect(self.library.chained_take(1) == 0, "the second owner could not take its signals")
+            expect(
+                self.library.chained_take(1, spprof.signal_number()) == 0, "the second owner could not take its signals"
+            )
             mended = self.library.chained_fault(times)
             expect(mended == times, f"{mended} of {times} faults were mended")
             for owner in (0, 1):

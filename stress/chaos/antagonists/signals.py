@@ -5,6 +5,8 @@ import signal
 import threading
 import time
 
+import spprof
+
 from antagonists import Antagonist, busy, expect
 
 
@@ -43,7 +45,7 @@ class Storm(Antagonist):
 
 class ForeignProf(Storm):
     def numbers(self):
-        return (signal.SIGPROF,)
+        return (signal.SIGPROF, spprof.signal_number())
 
 
 class User(Storm):
