@@ -242,7 +242,7 @@ def monitored_scenes():
         "captured-cpu-asked-detached": (*out_of_python, answers, *is_asked, answers, look),
         "captured-cpu-runs_late": (*begun, used(1, 4), late, look, answers, used(1, 4), late, look),
         "captured-cpu-soon": (*begun, (TICK, 1 | RUNS | NEARLY), look, look, look, half, look),
-        "captured-cpu-young": (start, born, runs, half, look, half, look),
+        "captured-cpu-young": (start, born, runs, half, look, ticks, look),
         "captured-cpu-late": (*asked, holds, ticks, *is_asked, (LATE, 0), answers),
         "captured-cpu-former": (*former, (LATE, 0), (TICK, 5), stop, (LATE, 0)),
         "no_thread_state-cpu": (start, look, born, used(1, 3), (LOOK, 2), half, look),

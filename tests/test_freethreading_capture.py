@@ -48,3 +48,10 @@ def check_bursts(outcome):
 def test_time_is_of_the_work_and_not_of_the_wait_after_it(freethreaded):
     for interval in ("1", "10"):
         check_bursts(freethreaded.run("bursts", interval, 200))
+
+
+def test_threads_of_less_than_an_interval_have_the_ticks_that_their_time_is_worth(freethreaded):
+    """Each has used two fifths of one at its end. What it lost, before it was found and at its end, is counted."""
+    found = freethreaded.run("short_lives", support.amount(60), 50, 20).json
+    assert found["due"] / 2 <= found["stats"]["ticks"] <= 2 * found["due"]
+    assert found["shown"] >= found["due"] / 4

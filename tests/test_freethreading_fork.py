@@ -1,7 +1,6 @@
 """Processes that fork, replace themselves or end while a session is active, and interpreters beside the sampled one."""
 
 import os
-import signal
 import subprocess
 from pathlib import Path
 

@@ -177,16 +177,23 @@ static uint16_t *tid_entry(int32_t tid) {
 
 /* --- admitting and retiring -------------------------------------------------------------------- */
 
+/* A thread's first tick is due after a part of an interval, 1 to all of it, another for each thread: so of threads that live
+ * for less than an interval as many have a tick as their time says. Multiples of the golden ratio lie evenly, however many
+ * there are. */
+static uint64_t phase_of(uint64_t thread) {
+    uint32_t part = (uint32_t)thread * 2654435769u; /* of 2^32 */
+    return registry.config.interval - ((part * (unsigned __int128)registry.config.interval) >> 32);
+}
+
 /* A thread that was born since the last reading of the list has run without a timer since. Ticks are laid on its CPU
- * clock from its birth, so the first is due at the next multiple of the interval, and those that it missed are counted.
+ * clock from its birth, and those that it missed are counted. *first: until its next, of its CPU time.
  * A thread with more CPU time than has passed is older than that: it is new to the interpreter, not to the world. */
-static uint64_t missed_ticks(int64_t used, uint64_t scan_began, uint64_t *first) {
-    uint64_t interval = registry.config.interval;
-    *first = interval;
-    if (registry.last_scan == 0 || (uint64_t)used > scan_began - registry.last_scan + interval)
-        return 0;
-    *first = interval - (uint64_t)used % interval;
-    return (uint64_t)used / interval;
+static uint64_t missed_ticks(uint64_t thread, int64_t used, uint64_t scan_began, uint64_t *first) {
+    uint64_t interval = registry.config.interval, phase = phase_of(thread), time = (uint64_t)used;
+    bool is_older = registry.last_scan == 0 || time > scan_began - registry.last_scan + interval;
+    uint64_t missed = is_older || time < phase ? 0 : 1 + (time - phase) / interval;
+    *first = phase + missed * interval - (is_older ? 0 : time);
+    return missed;
 }
 
 /* The missed ticks are counted while the handler, which counts the others, cannot run yet. */
@@ -202,7 +209,7 @@ static int start_timer(struct tenant *tenant, uint64_t scan_began) {
         return timer;
     tenant->timer = timer;
     uint64_t first;
-    counters_missed(&slot->counters, (uint32_t)missed_ticks(used, scan_began, &first));
+    counters_missed(&slot->counters, (uint32_t)missed_ticks(slot->thread, used, scan_began, &first));
     return timers_run(timer, first, registry.config.interval);
 }
 
@@ -219,7 +226,7 @@ static int start_watch(struct tenant *tenant, uint64_t scan_began) {
         return (int)used;
     uint64_t first = 0;
     if (registry.config.interval != 0)
-        counters_missed(&slot->counters, (uint32_t)missed_ticks(used, scan_began, &first));
+        counters_missed(&slot->counters, (uint32_t)missed_ticks(slot->thread, used, scan_began, &first));
     uint32_t number = (uint32_t)(tenant - registry.tenants);
     uint64_t value = tick_value(number, atomic_read(enter_lease, &slot->lease)) | VALUE_ASKS;
     tenant->timer = timer_or_none(clock_of_thread(slot->tid), slot->tid, value);

@@ -200,7 +200,7 @@ static uint64_t within(uint64_t least, uint64_t value, uint64_t most) {
     return value < least ? least : value > most ? most : value;
 }
 
-static uint64_t look_interval(void) { return within(LOOK_LEAST, model.interval, LOOK_MOST); }
+static uint64_t look_interval(void) { return within(LOOK_LEAST, model.interval / 4, LOOK_MOST); }
 
 /* CPU time for which three times as much without a look is owed. */
 static int64_t long_look(void) {
@@ -269,14 +269,22 @@ static bool has_run(int thread, int64_t used) {
     return has || read_clock(thread) != used;
 }
 
+/* Of an interval, how much a thread uses before its first tick: by its number, so that they lie evenly. */
+static uint64_t phase_of(const struct tenancy *tenancy) {
+    uint64_t part = (tenancy - tenancies) * UINT64_C(2654435769) % (UINT64_C(1) << 32);
+    return model.interval - (uint64_t)((__uint128_t)part * model.interval / ((__uint128_t)1 << 32));
+}
+
 /* A thread that is no older than the last look has missed the ticks of its CPU time since its
- * birth; one that is older has its first an interval from now. */
+ * birth; one that is older has its first a part of an interval from now. */
 static void count_missed(struct tenancy *tenancy, int64_t used) {
     uint64_t interval = model.interval, most = fake_now() - model.last_look + interval;
     bool young = model.last_look != 0 && (uint64_t)used <= most;
-    uint64_t missed = young ? (uint64_t)used / interval : 0;
+    uint64_t phase = phase_of(tenancy), missed = 0;
+    while (young && phase + missed * interval <= (uint64_t)used)
+        missed++;
     tenancy->used = used;
-    tenancy->next = (int64_t)(young ? (missed + 1) * interval : (uint64_t)used + interval);
+    tenancy->next = (int64_t)(young ? phase + missed * interval : (uint64_t)used + phase);
     model.by_reason[SPPROF_NO_THREAD_STATE] += missed;
     if (missed > 0)
         fuzz_reach(SPPROF_NO_THREAD_STATE);
