@@ -257,7 +257,7 @@ def test_addresses_that_share_a_bucket(world):
     addresses = sharing_a_bucket(4)
     assert len(addresses) == 4
     lives = {}
-    for round in range(3):
+    for _ in range(3):
         for address in addresses:
             lives[address, world.generation] = world.identify(address)
         for address in addresses:

@@ -10,6 +10,7 @@ import threading
 from pathlib import Path
 
 import pytest
+import synthetic
 
 try:
     import spprof
@@ -716,6 +717,25 @@ def test_summary_without_losses_or_ticks():
         report.lines(make_profile(samples=[(0, 0, 2, 3, 0)]))
     )
     assert "captured 0 of 0 ticks; none lost" in "\n".join(report.lines(make_profile()))
+
+
+def test_summary_says_what_losses_mean():
+    """Those of one in a hundred ticks, or more."""
+    assert report.MEANINGS.keys() == set(synthetic.REASONS) - {"captured"}
+    told = list(report.lines(make_profile(samples=[(0, 0, 2, 987, 0)], ring_full=10, busy=3)))
+    meant = [line for line in told if line.startswith(("  ring_full:", "  busy:"))]
+    assert meant == ["  ring_full: stacks came faster than they were taken: take a longer interval"]
+
+
+def test_summary_of_nothing_says_what_to_do():
+    assert any("nothing was due" in line and "--interval" in line for line in report.lines(make_profile()))
+    assert not any("nothing was due" in line for line in report.lines(make_profile(samples=[(0, 0, 2, 1, 0)])))
+
+
+@pytest.mark.parametrize(("weight", "told"), [(5, False), (6, True)])
+def test_summary_says_where_stacks_stand_for_many_ticks(weight, told):
+    summary = "\n".join(report.lines(make_profile(samples=[(0, 0, 2, weight, 0), (0, 0, 1, 0, 0)])))
+    assert ("each stack stands for 3.0 ticks" in summary) == told
 
 
 def test_summary_rounds_neither_to_all_nor_to_none():

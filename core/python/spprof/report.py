@@ -11,6 +11,28 @@ if TYPE_CHECKING:
 
 _FUNCTIONS = 10
 _WIDTH = 100
+_WORTH_A_LINE = 0.01  # of the ticks
+_COARSE = 3  # ticks that one stack stands for, where the interval can be kept
+
+# What a loss means to who reads a summary; specs/reasons.md has the whole.
+MEANINGS = {
+    "bounds": "a stack that could not be proved whole: a pointer out of bounds",
+    "alignment": "a stack that could not be proved whole: a pointer that is not aligned",
+    "type": "a stack that could not be proved whole: a frame without a code object",
+    "owner": "a stack that could not be proved whole: a frame of an unknown kind",
+    "progress": "a stack that could not be proved whole: frames in an impossible order",
+    "cycle": "a stack that could not be proved whole: a chain that comes back to itself",
+    "fault": "memory that could not be read, or a sandbox that forbids process_vm_readv",
+    "code_range": "a stack that could not be proved whole: an instruction outside its function",
+    "torn": "the stack changed while it was read",
+    "incomplete": "a stack that could not be proved whole: it does not end at the thread's root",
+    "detached": "time of threads that ended before it could be shown",
+    "no_thread_state": "time that threads used before they were found",
+    "ring_full": "stacks came faster than they were taken: take a longer interval",
+    "busy": "ticks that came while the session was being stopped",
+    "throttled": "looks took so long that the program had to run first: take a longer interval",
+    "stack_unknown": "threads whose C stack could not be found: no free file descriptor, or no /proc",
+}
 
 
 def lines(profile: Profile) -> Iterator[str]:
@@ -21,6 +43,14 @@ def lines(profile: Profile) -> Iterator[str]:
         f"{stats['mode']} mode, a tick every {stats['interval_ms']:g} ms"
     )
     yield f"captured {stats['captured']} of {_counted(stats['ticks'], 'tick')}{_share(stats)}; {_lost(stats)}"
+    for reason, ticks in stats["dropped"].items():
+        if ticks >= max(1, _WORTH_A_LINE * stats["ticks"]):
+            yield f"  {reason}: {MEANINGS[reason]}"
+    if not stats["ticks"]:
+        yield "nothing was due: the program used less than an interval; take a shorter one (--interval), or --mode wall"
+    if stats["samples"] and stats["captured"] >= _COARSE * stats["samples"] and stats["mode"] == "cpu":
+        per_stack = stats["captured"] / stats["samples"]
+        yield f"each stack stands for {per_stack:.1f} ticks: too few processors were free to look at every tick"
     if stats["threads_refused"]:
         yield f"{_counted(stats['threads_refused'], 'thread')} could not be sampled when first found"
     if stats["ticks_in_progress"]:
