@@ -19,6 +19,7 @@ const char *spprof_reason_name(enum spprof_reason reason) {
         [SPPROF_BUSY] = "busy",
         [SPPROF_THROTTLED] = "throttled",
         [SPPROF_STACK_UNKNOWN] = "stack_unknown",
+        [SPPROF_NO_MEMORY] = "no_memory",
     };
     return (unsigned)reason < SPPROF_REASONS ? names[reason] : NULL;
 }

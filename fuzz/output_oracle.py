@@ -252,7 +252,16 @@ def check_summary(lines, session):
     same("the counts of the summary", tuple(map(int, counts.groups())), (captured, captured + lost))
     for reason, ticks in session.losses.items():
         law(not ticks or f"{reason} {ticks} (" in lines[1], reason, "is missing in", lines[1])
-    shown = [line for line in lines[2:] if not line.startswith("hottest functions")]
+    at = next((at for at, line in enumerate(lines) if line.startswith("hottest functions")), len(lines))
+    shown = lines[at + 1 :]
+    for reason, ticks in session.losses.items():
+        told = any(line.startswith(f"  {reason}: ") for line in lines[2:at])
+        law(
+            told == (ticks > 0 and 100 * ticks >= captured + lost),
+            "what",
+            reason,
+            "means is told" if told else "is missing",
+        )
     functions = expected_functions(session)
     asked = sorted((own for own, _ in functions.values() if own), reverse=True)[:10]
     law(len(shown) == len(asked), len(shown), "functions in the summary, and not", len(asked))

@@ -57,11 +57,15 @@ class Kept(ctypes.Structure):
     _fields_ = [("time", c_uint64), ("thread", c_uint32), ("node", c_int32), ("weight", c_uint32), ("flags", c_uint32)]
 
 
+BLOCK = 4096  # samples
+
+
 class Profile(ctypes.Structure):
     _fields_ = [
         ("codes", c_void_p), ("nodes", ctypes.POINTER(Node)), ("node_count", c_int32), ("node_room", c_int32),
-        ("samples", ctypes.POINTER(Kept)), ("sample_count", c_int64), ("sample_room", c_int64), ("index", c_void_p),
-        ("index_size", c_int32), ("out_of_memory", c_bool),
+        ("blocks", ctypes.POINTER(ctypes.POINTER(Kept))), ("sample_count", c_int64), ("block_count", c_int32),
+        ("block_room", c_int32), ("index", c_void_p), ("index_size", c_int32), ("lost_samples", c_uint64),
+        ("lost_ticks", c_uint64),
     ]  # fmt: skip
 
 
@@ -124,7 +128,7 @@ class Resolver:
     def _resolved(self, codes, profile):
         names = [self.library.codes_get(codes, number) for number in range(self.library.codes_count(codes))]
         nodes = (profile.nodes[number] for number in range(profile.node_count))
-        samples = (profile.samples[number] for number in range(profile.sample_count))
+        samples = (profile.blocks[number // BLOCK][number % BLOCK] for number in range(profile.sample_count))
         return {
             "codes": [described(found) for found in names],
             "nodes": b"".join(

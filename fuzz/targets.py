@@ -11,7 +11,7 @@ RESULTS = ROOT / "build" / "results"
 
 REASONS = (
     "captured", "bounds", "alignment", "type", "owner", "progress", "cycle", "fault", "code_range", "torn",
-    "incomplete", "detached", "no_thread_state", "ring_full", "busy", "throttled", "stack_unknown",
+    "incomplete", "detached", "no_thread_state", "ring_full", "busy", "throttled", "stack_unknown", "no_memory",
 )  # fmt: skip
 
 SUFFIXES = {"c": "c", "python": "py"}

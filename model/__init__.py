@@ -25,4 +25,5 @@ OUTCOMES = (
     "busy",
     "throttled",
     "stack_unknown",
+    "no_memory",
 )

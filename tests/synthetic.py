@@ -35,7 +35,7 @@ MEGABYTE = 1 << 20
 
 REASONS = (
     "captured", "bounds", "alignment", "type", "owner", "progress", "cycle", "fault", "code_range", "torn",
-    "incomplete", "detached", "no_thread_state", "ring_full", "busy", "throttled", "stack_unknown",
+    "incomplete", "detached", "no_thread_state", "ring_full", "busy", "throttled", "stack_unknown", "no_memory",
 )  # fmt: skip
 REASONS_ROOM = 32  # for those to come, in what a program reads
 DETACHED, TRUNCATED = 1, 2  # flags of a sample

@@ -1,5 +1,6 @@
 """Capture: many threads of every kind of frame, and the arithmetic of what became of each tick."""
 
+import pytest
 import support
 
 
@@ -55,3 +56,14 @@ def test_threads_of_less_than_an_interval_have_the_ticks_that_their_time_is_wort
     found = freethreaded.run("short_lives", support.amount(60), 50, 20).json
     assert found["due"] / 2 <= found["stats"]["ticks"] <= 2 * found["due"]
     assert found["shown"] >= found["due"] / 4
+
+
+@pytest.mark.parametrize("mode", ["cpu", "wall"])
+def test_where_memory_runs_out_the_rest_is_kept(freethreaded, mode):
+    """What could not be kept is counted, and the program's exit status is its own."""
+    outcome = freethreaded.run("out_of_memory", mode, 7, check=False)
+    assert outcome.returncode == 7, outcome.stderr
+    found, stats = outcome.json, outcome.json["stats"]
+    assert stats["dropped"]["no_memory"] >= 1000
+    assert (found["kept"], found["samples"]) == (stats["captured"], stats["samples"])
+    assert stats["ticks"] == stats["captured"] + sum(stats["dropped"].values())

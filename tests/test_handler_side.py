@@ -575,7 +575,7 @@ def ticks_of_a_real_timer(path):
     rig.image.put("thread.native_thread_id", rig.image.state, rig.slot.tid)
     interval, value = ctypes.c_uint64(1_000_000), ctypes.c_uint64(synthetic.tick_value(3, LEASE, COOKIE))
     with synthetic.fault_handler(rig.library):
-        timer = library.timers_open(time.CLOCK_THREAD_CPUTIME_ID, rig.slot.tid, value)
+        timer = library.timers_open(time.CLOCK_THREAD_CPUTIME_ID, rig.slot.tid, signal.SIGPROF, value)
         assert timer >= 0
         assert library.timers_run(timer, interval, interval) == 0
         library.spin.argtypes = [ctypes.c_void_p, ctypes.c_uint64]

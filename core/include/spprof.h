@@ -63,6 +63,7 @@ enum spprof_reason {
     SPPROF_BUSY,            /* a tick that came while the session was being stopped */
     SPPROF_THROTTLED,       /* no look: those before took so long that the thread has to run first */
     SPPROF_STACK_UNKNOWN,   /* a look from outside, at a thread whose C stack was not found */
+    SPPROF_NO_MEMORY,       /* a stack that was taken, and that who keeps them (the Python package) had no memory for */
     SPPROF_REASONS          /* how many there are */
 };
 

@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 
+#include "atomics.h"
 #include "pages.h"
 
 #define INDEX_FIRST (1 << 12)
@@ -24,7 +25,9 @@ void profile_free(struct profile *profile) {
     if (profile == NULL)
         return;
     pages_free(profile->nodes, (size_t)profile->node_room * sizeof *profile->nodes);
-    pages_free(profile->samples, (size_t)profile->sample_room * sizeof *profile->samples);
+    for (int32_t block = 0; block < profile->block_count; block++)
+        profile_give_up_block(profile, block);
+    pages_free(profile->blocks, (size_t)profile->block_room * sizeof *profile->blocks);
     pages_free(profile->index, (size_t)profile->index_size * sizeof *profile->index);
     free(profile);
 }
@@ -98,20 +101,37 @@ static bool add_stack(struct profile *profile, const struct spprof_sample *sampl
     return true;
 }
 
+#define BLOCK_BYTES (PROFILE_BLOCK * sizeof(struct profile_sample))
+
+void profile_give_up_block(struct profile *profile, int64_t block) {
+    pages_free(profile->blocks[block], BLOCK_BYTES);
+    profile->blocks[block] = NULL;
+}
+
+static bool add_block(struct profile *profile) {
+    if (profile->block_count == profile->block_room) {
+        int32_t room = profile->block_room ? profile->block_room * 2 : 512;
+        size_t before = (size_t)profile->block_room * sizeof *profile->blocks;
+        struct profile_sample **blocks = pages_grow(profile->blocks, before, (size_t)room * sizeof *blocks);
+        if (blocks == NULL)
+            return false;
+        profile->blocks = blocks;
+        profile->block_room = room;
+    }
+    struct profile_sample *block = pages_grow(NULL, 0, BLOCK_BYTES);
+    if (block == NULL)
+        return false;
+    profile->blocks[profile->block_count++] = block;
+    return true;
+}
+
 static bool add_sample(struct profile *profile, const struct spprof_sample *sample) {
     int32_t node;
     if (!add_stack(profile, sample, &node))
         return false;
-    if (profile->sample_count == profile->sample_room) {
-        int64_t room = profile->sample_room ? profile->sample_room * 2 : 1024;
-        size_t before = (size_t)profile->sample_room * sizeof *profile->samples;
-        struct profile_sample *samples = pages_grow(profile->samples, before, (size_t)room * sizeof *samples);
-        if (samples == NULL)
-            return false;
-        profile->samples = samples;
-        profile->sample_room = room;
-    }
-    profile->samples[profile->sample_count++] = (struct profile_sample){
+    if (profile->sample_count == (int64_t)profile->block_count * PROFILE_BLOCK && !add_block(profile))
+        return false;
+    *profile_sample(profile, profile->sample_count++) = (struct profile_sample){
         .time = sample->time,
         .thread = (uint32_t)sample->thread,
         .node = node,
@@ -121,8 +141,14 @@ static bool add_sample(struct profile *profile, const struct spprof_sample *samp
     return true;
 }
 
+static void count_lost(_Atomic uint64_t *lost, uint64_t more) {
+    atomic_write(counter_outcome, lost, atomic_read(counter_own, lost) + more);
+}
+
 void profile_add(void *context, const struct spprof_sample *sample) {
     struct profile *profile = context;
-    if (!profile->out_of_memory && !add_sample(profile, sample))
-        profile->out_of_memory = true;
+    if (add_sample(profile, sample))
+        return;
+    count_lost(&profile->lost_samples, 1);
+    count_lost(&profile->lost_ticks, sample->weight);
 }

@@ -106,11 +106,13 @@ def settled(threads):
 
 
 def must_be_as_before(before, holdings, started):
+    import spprof._native
+
     now = settled(before["threads"])
     assert now["threads"] == before["threads"], f"threads: {before['threads']} before, {now['threads']} after"
     assert now["files"] == before["files"], f"files: {before['files']} before, {now['files']} after"
     assert now["timers"] == holdings.refused_deletes, f"timers: {now['timers']} are left"
-    left = now["handlers"] - before["handlers"] - ({27} if started else set())
+    left = now["handlers"] - before["handlers"] - ({spprof._native.signal_number()} if started else set())
     assert len(left) <= holdings.refused_actions, f"signal handlers left behind: {sorted(left)}"
     assert holdings.mappings == holdings.refused_unmaps, f"{holdings.mappings} mappings are left"
     assert holdings.files == 0, f"{holdings.files} files were not closed"

@@ -110,10 +110,10 @@ static int32_t find_row(struct tally *tally, int32_t tid, int32_t node) {
 static int32_t intern(struct tally *tally, const struct spprof_sample *sample) {
     struct profile *profile = tally->profile;
     profile_add(profile, sample);
-    if (profile->out_of_memory)
+    if (profile->sample_count == 0)
         return 0;
     profile->sample_count = 0;
-    return find_row(tally, sample->tid, profile->samples[0].node);
+    return find_row(tally, sample->tid, profile_sample(profile, 0)->node);
 }
 
 void tally_add(void *context, const struct spprof_sample *sample) {

@@ -17,7 +17,6 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct {
     struct codes *codes; /* NULL: no session. Written under both locks, read under either. */
     struct profile *profile;
-    bool names_lost;  /* under `lock`: a code object died and there was no memory for its names */
     uint64_t started; /* under `calls`, as the owner */
     PyObject *owner;  /* of the last session started, or NULL */
 } present;
@@ -64,8 +63,8 @@ static int on_code_event(PyCodeEvent event, PyCodeObject *code) {
         return 0;
     }
     pthread_mutex_lock(&lock);
-    if (present.codes != NULL && !codes_died(present.codes, code, &death))
-        present.names_lost = true;
+    if (present.codes != NULL)
+        (void)codes_died(present.codes, code, &death); /* without memory for its names it has none */
     pthread_mutex_unlock(&lock);
     return 0;
 }
@@ -82,7 +81,6 @@ static void set_present(struct codes *codes, struct profile *profile) {
     pthread_mutex_lock(&lock);
     present.codes = codes;
     present.profile = profile;
-    present.names_lost = false;
     pthread_mutex_unlock(&lock);
 }
 
@@ -181,14 +179,23 @@ enum recording_result recording_start(const struct spprof_config *config, PyObje
 
 /* --- stop, statistics ----------------------------------------------------------------------- */
 
+/* Of the session, with what was captured and could not be kept. A loss is read before the tick that it was of, so that
+ * no more is lost than was captured. Detached, with `calls` held. */
+static void get_stats(struct spprof_stats *stats) {
+    const struct profile *profile = present.profile;
+    uint64_t samples = profile != NULL ? atomic_read(counter_snapshot, &profile->lost_samples) : 0;
+    uint64_t ticks = profile != NULL ? atomic_read(counter_snapshot, &profile->lost_ticks) : 0;
+    stats->size = sizeof *stats;
+    spprof_get_stats(stats);
+    stats->by_reason[SPPROF_CAPTURED] -= ticks;
+    stats->by_reason[SPPROF_NO_MEMORY] += ticks;
+    stats->samples -= samples;
+}
+
 /* Detached. */
 static void take_threads(struct recording *taken) {
     taken->threads = calloc(taken->stats.threads, sizeof *taken->threads);
-    if (taken->threads == NULL && taken->stats.threads != 0) {
-        taken->out_of_memory = true;
-        return;
-    }
-    for (uint64_t i = 0; i < taken->stats.threads; i++) {
+    for (uint64_t i = 0; taken->threads != NULL && i < taken->stats.threads; i++) {
         struct recorded_thread *thread = &taken->threads[i];
         if (!spprof_thread_name(i, &thread->tid, thread->kernel_name))
             break;
@@ -201,8 +208,7 @@ static void take_threads(struct recording *taken) {
 static void take_out(struct recording *taken) {
     PyThreadState *detached = PyEval_SaveThread();
     spprof_stop();
-    taken->stats.size = sizeof taken->stats;
-    spprof_get_stats(&taken->stats);
+    get_stats(&taken->stats);
     take_threads(taken);
     PyEval_RestoreThread(detached);
     thread_names_end(&taken->lives);
@@ -213,9 +219,6 @@ static void take_out(struct recording *taken) {
     taken->profile = present.profile;
     taken->started = present.started;
     taken->owner = Py_NewRef(present.owner);
-    pthread_mutex_lock(&lock);
-    taken->out_of_memory |= present.names_lost || taken->profile->out_of_memory;
-    pthread_mutex_unlock(&lock);
     set_present(NULL, NULL);
 }
 
@@ -243,8 +246,7 @@ bool recording_stats(struct spprof_stats *stats, PyObject **owner) {
     if (!enter())
         return false;
     PyThreadState *detached = PyEval_SaveThread();
-    stats->size = sizeof *stats;
-    spprof_get_stats(stats);
+    get_stats(stats);
     PyEval_RestoreThread(detached);
     *owner = Py_XNewRef(present.owner);
     leave();

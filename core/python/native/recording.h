@@ -32,7 +32,6 @@ struct recording {
     struct recorded_thread *threads; /* by their number in the session */
     uint64_t thread_count;
     struct lives lives; /* of Python's threads meanwhile */
-    bool out_of_memory; /* some of it is missing: it is not to be shown as if it were whole */
     uint64_t started;   /* CLOCK_MONOTONIC, nanoseconds */
     struct spprof_stats stats;
     PyObject *owner; /* what recording_start was given: a strong reference */

@@ -108,14 +108,14 @@ struct sample_record {
 };
 
 static PyObject *samples_array(const struct recording *recording) {
-    const struct profile *profile = recording->profile;
+    struct profile *profile = recording->profile;
     void *bytes;
     PyObject *array = array_new((size_t)profile->sample_count * sizeof(struct sample_record), &bytes);
     if (array == NULL)
         return NULL;
     struct sample_record *records = bytes;
     for (int64_t i = 0; i < profile->sample_count; i++) {
-        const struct profile_sample *sample = &profile->samples[i];
+        const struct profile_sample *sample = profile_sample(profile, i);
         records[i] = (struct sample_record){
             .time = (int64_t)(sample->time - recording->started),
             .thread = sample->thread,
@@ -123,6 +123,8 @@ static PyObject *samples_array(const struct recording *recording) {
             .weight = sample->weight,
             .flags = sample->flags,
         };
+        if ((i + 1) % PROFILE_BLOCK == 0) /* so that there is one copy of them at a time */
+            profile_give_up_block(profile, i / PROFILE_BLOCK);
     }
     return array;
 }
@@ -156,8 +158,6 @@ static PyObject *threads_list(const struct recording *recording) {
 }
 
 PyObject *result_profile(const struct recording *recording) {
-    if (recording->out_of_memory)
-        return PyErr_NoMemory();
     PyObject *result = PyDict_New();
     if (result != NULL && put(result, "codes", codes_list(recording)) && put(result, "nodes", nodes_array(recording)) &&
         put(result, "samples", samples_array(recording)) && put(result, "threads", threads_list(recording)) &&

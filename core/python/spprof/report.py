@@ -31,6 +31,7 @@ MEANINGS = {
     "ring_full": "stacks came faster than they were taken: take a longer interval",
     "busy": "ticks that came while the session was being stopped",
     "throttled": "looks took so long that the program had to run first: take a longer interval",
+    "no_memory": "stacks that there was no memory to keep",
     "stack_unknown": "threads whose C stack could not be found: no free file descriptor, or no /proc",
 }
 
