@@ -690,6 +690,22 @@ def test_save_goes_through_a_link(tmp_path):
     assert target.exists()
 
 
+@pytest.mark.parametrize("format", ["speedscope", "collapsed"])
+def test_saving_follows_the_path_of_each_stack_once(monkeypatch, tmp_path, format):
+    """However often its samples come, and however many others lie between."""
+    count = 6000
+    nodes = [(-1, 0, 1), *((0, 1, line) for line in range(1, count))]
+    profile = make_profile(nodes=nodes, samples=[(0, 0, node, 1, 0) for _ in range(3) for node in range(count)])
+    followed = []
+    path = profiles.CallTree.path
+    monkeypatch.setattr(profiles.CallTree, "path", lambda tree, node: followed.append(node) or path(tree, node))
+    profile.save(tmp_path / "saved", format)
+    assert sorted(followed) == list(range(count))
+    followed.clear()
+    assert sum(sample.weight for sample in profile) == 3 * count
+    assert sorted(followed) == list(range(count))
+
+
 def test_save_does_not_replace_a_pipe_or_a_folder(tmp_path):
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)

@@ -8,9 +8,11 @@ detached]` innermost where the thread was inside C code, `[no Python frame]` for
 from __future__ import annotations
 
 import json
+from array import array
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from functools import lru_cache
+from functools import cache
+from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
 from . import __version__
@@ -22,6 +24,7 @@ _LOST = "[lost samples]"
 _TRUNCATED = "[truncated]"
 _DETACHED = "[C code, detached]"
 _EMPTY = "[no Python frame]"
+_PIECE = 10_000  # texts that are put together at once
 
 
 class Format(NamedTuple):
@@ -115,20 +118,25 @@ def _speedscope(profile: Profile) -> Iterator[str]:
     All of it is ASCII: names may hold what UTF-8 cannot (lone surrogates).
     """
     stacks = _Stacks(profile, _speedscope_frame, lambda name: json.dumps({"name": name}))
-    by_thread: list[list[tuple[str, int]]] = [[] for _ in profile.threads]
+    texts: list[str] = []  # of each distinct stack, by its number
+    numbers: dict[tuple[int, bool, bool], int] = {}
 
-    @lru_cache(maxsize=4096)
-    def stack(node: int, detached: bool, truncated: bool) -> str:
-        return json.dumps(stacks.of(node, detached, truncated), separators=(",", ":"))
+    def number(node: int, detached: bool, truncated: bool) -> int:
+        key = node, detached, truncated
+        if (found := numbers.get(key)) is None:
+            found = numbers[key] = len(texts)
+            texts.append(json.dumps(stacks.of(*key), separators=(",", ":")))
+        return found
 
-    for record in profile.records():
-        text = stack(record.node, record.detached, record.truncated)
-        by_thread[record.thread].append((text, record.weight))
-    timelines = list(zip(_thread_labels(profile.threads), by_thread, strict=True))
-    ticks = [sum(weight for _, weight in samples) for samples in by_thread]
-    losses = [(f"[{stacks.pseudo(name)}]", lost) for name, lost in _losses(profile)]
-    if losses:
-        timelines.append((_LOST, losses))
+    by_thread = [_Timeline(name) for name in _thread_labels(profile.threads)]
+    for _, thread, node, weight, detached, truncated in profile.records():
+        by_thread[thread].add(number(node, detached, truncated), weight)
+    ticks = [sum(timeline.weights) for timeline in by_thread]
+    losses = _Timeline(_LOST)
+    for name, lost in _losses(profile):
+        texts.append(f"[{stacks.pseudo(name)}]")
+        losses.add(len(texts) - 1, lost)
+    timelines = [*by_thread, losses] if losses.weights else by_thread
     header = {
         "$schema": "https://www.speedscope.app/file-format-schema.json",
         "exporter": f"spprof {__version__}",
@@ -139,9 +147,9 @@ def _speedscope(profile: Profile) -> Iterator[str]:
     yield ',\n"shared": {"frames": [\n'
     yield ",\n".join(stacks.labels)
     yield '\n]},\n"profiles": ['
-    for index, (name, samples) in enumerate(timelines):
+    for index, timeline in enumerate(timelines):
         yield ",\n" if index else "\n"
-        yield from _speedscope_timeline(name, samples, profile.interval_ms)
+        yield from _speedscope_timeline(timeline, texts, profile.interval_ms)
     yield "\n]}\n"
 
 
@@ -152,23 +160,44 @@ def _speedscope_frame(frame: Frame) -> str:
     return json.dumps(described)
 
 
-def _speedscope_timeline(name: str, samples: list[tuple[str, int]], interval_ms: float) -> Iterator[str]:
-    def milliseconds(ticks: int) -> float:
-        return round(ticks * interval_ms, 6)  # the interval is a whole number of nanoseconds
+class _Timeline:
+    """Samples of one thread in their order: the number of each stack, and the ticks that it stands for."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.stacks = array("I")
+        self.weights = array("Q")
+
+    def add(self, stack: int, weight: int) -> None:
+        self.stacks.append(stack)
+        self.weights.append(weight)
+
+
+def _joined(texts: Iterator[str]) -> Iterator[str]:
+    """With commas between, in pieces: a profile may have millions."""
+    between = ""
+    while piece := ",".join(islice(texts, _PIECE)):
+        yield between + piece
+        between = ","
+
+
+def _speedscope_timeline(timeline: _Timeline, texts: Sequence[str], interval_ms: float) -> Iterator[str]:
+    @cache
+    def milliseconds(ticks: int) -> str:
+        return json.dumps(round(ticks * interval_ms, 6))  # the interval is a whole number of nanoseconds
 
     header = {
         "type": "sampled",
-        "name": name,
+        "name": timeline.name,
         "unit": "milliseconds",
         "startValue": 0,
-        "endValue": milliseconds(sum(weight for _, weight in samples)),
     }
     yield json.dumps(header)[:-1]
-    yield ', "samples": ['
-    yield ",".join(stack for stack, _ in samples)
-    yield '], "weights": '
-    yield json.dumps([milliseconds(weight) for _, weight in samples], separators=(",", ":"))
-    yield "}"
+    yield f', "endValue": {milliseconds(sum(timeline.weights))}, "samples": ['
+    yield from _joined(texts[stack] for stack in timeline.stacks)
+    yield '], "weights": ['
+    yield from _joined(map(milliseconds, timeline.weights))
+    yield "]}"
 
 
 def _collapsed(profile: Profile) -> Iterator[str]:
@@ -177,15 +206,17 @@ def _collapsed(profile: Profile) -> Iterator[str]:
     A frame is `name (file:line)` with the line that was running. Names are escaped, see `escaped`.
     """
     stacks = _Stacks(profile, _collapsed_frame, str)
-    by_place: Counter[tuple[int, int, bool, bool]] = Counter()
-    for record in profile.records():
-        by_place[record.thread, record.node, record.detached, record.truncated] += record.weight
-    by_stack: Counter[tuple[int, tuple[int, ...]]] = Counter()  # places differ where equal code was loaded twice
-    for (thread, node, detached, truncated), ticks in by_place.items():
-        by_stack[thread, stacks.of(node, detached, truncated)] += ticks
+
+    @cache
+    def text(node: int, detached: bool, truncated: bool) -> str:
+        return ";".join(stacks.labels[number] for number in stacks.of(node, detached, truncated))
+
+    by_stack: Counter[tuple[int, str]] = Counter()  # places differ where equal code was loaded twice
+    for (thread, *place), ticks in profile.ticks_by_place().items():
+        by_stack[thread, text(*place)] += ticks
     roots = [_collapsed_root(name) for name in _thread_labels(profile.threads)]
     for (thread, stack), ticks in by_stack.items():
-        yield f"{';'.join([roots[thread], *(stacks.labels[number] for number in stack)])} {ticks}\n"
+        yield f"{roots[thread]};{stack} {ticks}\n"
     for name, ticks in _losses(profile):
         yield f"{_LOST};{name} {ticks}\n"
 

@@ -10,7 +10,7 @@ import struct
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cache, cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
 from . import files, formats
@@ -140,7 +140,7 @@ class Profile:
     def __iter__(self) -> Iterator[Sample]:
         tree = self.tree
 
-        @lru_cache(maxsize=4096)
+        @cache
         def stack(node: int) -> tuple[Frame, ...]:
             return tuple(tree.frames[step] for step in tree.path(node))
 
@@ -152,6 +152,14 @@ class Profile:
         """The samples as stored: cheaper than iterating where the call tree is what is wanted."""
         for time_ns, thread, node, weight, flags in _SAMPLE.iter_unpack(self._native["samples"]):
             yield Record(time_ns, thread, node, weight, bool(flags & _DETACHED), bool(flags & _TRUNCATED))
+
+    def ticks_by_place(self) -> dict[tuple[int, int, bool, bool], int]:
+        """Ticks by thread, node of the call tree, `detached` and `truncated`: what is left of the records without their times."""
+        ticks: dict[tuple[int, int, int], int] = {}
+        for _, thread, node, weight, flags in _SAMPLE.iter_unpack(self._native["samples"]):
+            place = thread, node, flags & (_DETACHED | _TRUNCATED)
+            ticks[place] = ticks.get(place, 0) + weight
+        return {(*place, bool(flags & _DETACHED), bool(flags & _TRUNCATED)): n for (*place, flags), n in ticks.items()}
 
     @cached_property
     def tree(self) -> CallTree:
