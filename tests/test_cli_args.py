@@ -340,6 +340,7 @@ def test_program_that_starts_a_session(folder):
 REFUSED = {
     "no_command": ([], ["run"]),
     "wrong_command": (["go"], ["go"]),
+    "no_run": (["app.py", "1"], ["spprof run app.py"]),
     "no_program": (["run"], ["no program"]),
     "no_module": (["run", "-m"], ["no program"]),
     "unknown_option": (["run", "--fast", "app.py"], ["--fast"]),

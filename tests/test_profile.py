@@ -706,6 +706,15 @@ def test_saving_follows_the_path_of_each_stack_once(monkeypatch, tmp_path, forma
     assert sorted(followed) == list(range(count))
 
 
+@pytest.mark.parametrize(
+    ("name", "format", "is_json"),
+    [("a.json", None, True), ("a.txt", None, False), ("a.pdf", None, True), ("a.txt", "speedscope", True), ("a", "collapsed", False)],
+)  # fmt: skip
+def test_format_goes_by_the_files_name_where_none_is_given(tmp_path, name, format, is_json):
+    make_profile(samples=[(0, 0, 2, 1, 0)]).save(tmp_path / name, format)
+    assert (tmp_path / name).read_text().startswith("{") == is_json
+
+
 def test_save_does_not_replace_a_pipe_or_a_folder(tmp_path):
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)

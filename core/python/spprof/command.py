@@ -101,7 +101,12 @@ def _parser() -> argparse.ArgumentParser:
         help="milliseconds between two samples of a thread, 0.1 to 10000 (default: %(default)s)",
     )
     run.add_argument("-o", "--output", metavar="FILE", help="default: spprof-PROGRAM-PID with the format's suffix")
-    run.add_argument("-f", "--format", choices=list(formats.FORMATS), default="speedscope", help="default: %(default)s")
+    run.add_argument(
+        "-f",
+        "--format",
+        choices=list(formats.FORMATS),
+        help="default: collapsed where FILE ends in .txt, else speedscope",
+    )
     run.add_argument(
         "--mode", choices=session.MODES, default=session.MODES[0], help="what drives the samples (default: %(default)s)"
     )
@@ -128,7 +133,10 @@ def _interval(text: str) -> float:
 
 
 def _understood(argv: Sequence[str]) -> Request:
+    if argv and argv[0] != "run" and not argv[0].startswith("-"):
+        raise Refusal(f"there is no command {argv[0]!r}; to profile a program: spprof run {argv[0]}")
     options = _parser().parse_args(argv)
+    format = options.format or formats.of_file(options.output)
     words = _without_separator(options.program)
     if not words:
         raise Refusal("there is no program to run; 'spprof run --help' tells more")
@@ -137,9 +145,9 @@ def _understood(argv: Sequence[str]) -> Request:
         found = launch.find_module(program) if options.is_module else launch.find_script(program)
     except launch.NotRunnable as error:
         raise Refusal(str(error)) from None
-    output = _checked_output(options.output or _default_output(found.name, options.format))
+    output = _checked_output(options.output or _default_output(found.name, format))
     settings = session.Settings(options.interval, session.DEFAULT_DEPTH, options.mode)
-    return Request(settings, found, arguments, output, options.format)
+    return Request(settings, found, arguments, output, format)
 
 
 def _without_separator(words: list[str]) -> list[str]:

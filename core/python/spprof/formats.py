@@ -8,6 +8,7 @@ detached]` innermost where the thread was inside C code, `[no Python frame]` for
 from __future__ import annotations
 
 import json
+import os
 from array import array
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -40,6 +41,14 @@ def get(name: str) -> Format:
         return FORMATS[name]
     except (KeyError, TypeError):
         raise ValueError(f"unknown format {name!r}; the formats are {', '.join(FORMATS)}") from None
+
+
+def of_file(path: str | os.PathLike[str] | None) -> str:
+    """The format whose file names end as this one does; "speedscope" where none does."""
+    ending = os.path.splitext(os.fspath(path or ""))[1]
+    return next(
+        (name for name, format in FORMATS.items() if os.path.splitext(format.suffix)[1] == ending), "speedscope"
+    )
 
 
 def escaped(text: str, also: str = ";\\") -> str:

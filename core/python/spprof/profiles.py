@@ -212,13 +212,14 @@ class Profile:
         native: NativeProfile = {**self._native, "nodes": bytes(nodes)}
         return Profile(native, mode=self.mode, interval_ms=self.interval_ms, threads=self.threads)
 
-    def save(self, path: str | os.PathLike[str], format: str = "speedscope") -> None:
+    def save(self, path: str | os.PathLike[str], format: str | None = None) -> None:
         """Write the profile to `path`, whole or not at all; an earlier file is replaced only by a whole new one.
 
-        `format` is "speedscope" (JSON for speedscope.app) or "collapsed" (text for flame graph tools). Raises
-        ValueError for another one, OSError when the file cannot be written.
+        `format` is "speedscope" (JSON for speedscope.app) or "collapsed" (text for flame graph tools); None takes the
+        second where the name ends in ".txt", else the first. Raises ValueError for another one, OSError when the file
+        cannot be written.
         """
-        files.write_whole(path, formats.get(format).write(self))
+        files.write_whole(path, formats.get(formats.of_file(path) if format is None else format).write(self))
 
 
 def _totals(

@@ -307,7 +307,7 @@ def profile(
     max_depth: int = ...,
     mode: str = ...,
     path: str | os.PathLike[str] | None = ...,
-    format: str = ...,
+    format: str | None = ...,
 ) -> Callable[[Callable[_Parameters, _Result]], Profiled[_Parameters, _Result]]: ...
 
 
@@ -319,7 +319,7 @@ def profile(
     max_depth: int = DEFAULT_DEPTH,
     mode: str = "cpu",
     path: str | os.PathLike[str] | None = None,
-    format: str = "speedscope",
+    format: str | None = None,
 ) -> Any:
     """Decorator that profiles each call: `@spprof.profile` or `@spprof.profile(interval_ms=1, path="work.json")`.
 
@@ -331,7 +331,8 @@ def profile(
     """
     arguments = (interval_ms, max_depth, mode)
     Settings(*arguments)
-    formats.get(format)
+    if format is not None:
+        formats.get(format)
 
     def keep(profile: Profile) -> None:
         if path is not None:
