@@ -6,6 +6,7 @@
 #include "clock.h"
 #include "held.h"
 #include "signals.h"
+#include "states.h"
 
 struct sampler sampler;
 _Atomic uint32_t tick_cookie;
@@ -33,6 +34,26 @@ struct walk handler_walk(struct slot *slot, struct reader reader) {
     };
 }
 
+/* C code makes a state for each of its calls into Python, and ends it after the call. The outcome of a look by the state
+ * that the thread was known by stays where the list does not say. */
+static enum spprof_reason look_by_present_state(struct slot *slot, struct walk *walk, enum spprof_reason outcome) {
+    uintptr_t state;
+    if (!states_find(&walk->reader, walk->tid, &state))
+        return outcome;
+    atomic_write(state_update, &slot->thread_state, state);
+    walk->thread_state = state;
+    if (state != 0)
+        return walk_thread(walk);
+    walk->flags = SPPROF_SAMPLE_DETACHED;
+    return SPPROF_CAPTURED;
+}
+
+enum spprof_reason handler_look(struct slot *slot, struct walk *walk) {
+    enum spprof_reason outcome = walk_thread(walk);
+    bool is_unknown = outcome == SPPROF_DETACHED || outcome == SPPROF_NO_THREAD_STATE;
+    return is_unknown ? look_by_present_state(slot, walk, outcome) : outcome;
+}
+
 enum spprof_reason handler_record(struct slot *slot, const struct walk *walk, uint64_t generation, uint32_t weight) {
     struct record *record = slot->scratch;
     record->head = (struct record_head){
@@ -56,7 +77,7 @@ static enum spprof_reason take_sample(struct slot *slot, uint32_t weight, uintpt
     walk.stack_low = stack_low;
     walk.stack_high = stack_high_of(slot, stack_low);
     load_looking = true;
-    enum spprof_reason outcome = walk_thread(&walk);
+    enum spprof_reason outcome = handler_look(slot, &walk);
     load_looking = false;
     return outcome == SPPROF_CAPTURED ? handler_record(slot, &walk, generation, weight) : outcome;
 }

@@ -83,7 +83,7 @@ struct slot {
     struct record *scratch;         /* room for max_depth frames: the handler's own */
     uintptr_t stack_low;            /* the thread's own C stack, and ... */
     uintptr_t stack_high;           /* ... the first address past it; both 0 where it is not known */
-    _Atomic uintptr_t thread_state; /* validated by the walk */
+    _Atomic uintptr_t thread_state; /* validated by the walk; a look that finds another writes that, too */
     _Atomic uint32_t lease;         /* tenants so far; the handler compares */
     struct watch watch;             /* the monitor's alone */
 
@@ -108,6 +108,7 @@ struct sampler {
     int signal; /* that asks threads (signals_choose) */
     struct layout layout;
     uintptr_t code_type;
+    uintptr_t interpreter; /* whose threads are sampled */
     uint32_t max_depth;
     int64_t long_look;         /* CPU time of a look for which its thread owes a rest, ns */
     uintptr_t main_stack_high; /* first address past the initial thread's stack */
@@ -168,6 +169,10 @@ struct reader handler_choose_reader(const sigset_t *blocked);
 /* Fills in a walk of the slot's thread, but for the C stack and what an observer adds. (A handler can interrupt its own
  * thread before an entry frame that is already linked has its instruction, so there that is not asked for.) */
 struct walk handler_walk(struct slot *slot, struct reader reader);
+
+/* Walks. A thread that has given up the state it was known by, and that is the caller or stands still, is walked by the one
+ * that it has now; where it has none it runs without Python, which is a stack without frames. */
+enum spprof_reason handler_look(struct slot *slot, struct walk *walk);
 
 /* Puts the stack that the walk captured into the slot's ring, as a sample of `generation`. The outcome: `captured` or
  * `ring_full`. Only the slot's one producer calls this: the handler, or the observer in a session that has one. */

@@ -251,6 +251,7 @@ class Sampler(ctypes.Structure):
         ("active", c_bool),
         ("layout", Layout),
         ("code_type", c_size_t),
+        ("interpreter", c_size_t),
         ("max_depth", c_uint32),
         ("long_look", c_int64),
         ("main_stack_high", c_size_t),

@@ -58,7 +58,19 @@ ALLOWED = {
 # The compiler's own on ARM64: one atomic operation each, with the instructions that the processor has.
 OUTLINE_ATOMIC = re.compile(r"__aarch64_(ldadd|ldclr|ldeor|ldset|swp|cas)[1248]_(relax|acq|rel|acq_rel)")
 
-HANDLER_SIDE = {"load", "walk", "observe", "ring", "counters", "handler", "held", "signals", "thunks", "reasons"}
+HANDLER_SIDE = {
+    "load",
+    "walk",
+    "observe",
+    "ring",
+    "counters",
+    "handler",
+    "states",
+    "held",
+    "signals",
+    "thunks",
+    "reasons",
+}
 
 
 def symbols(path, *options):

@@ -91,7 +91,7 @@ static void view_once(struct slot *slot, struct reader reader, struct view *view
     view->walk = outside_walk(slot, reader);
     view->entry_instr_ptr = 0;
     load_looking = true;
-    view->outcome = walk_thread(&view->walk);
+    view->outcome = handler_look(slot, &view->walk);
     if (view->outcome == SPPROF_CAPTURED && sampler.entry_instr_ptr == 0)
         view->entry_instr_ptr = entry_instr_ptr_of(&view->walk);
     load_looking = false;

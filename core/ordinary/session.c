@@ -628,7 +628,7 @@ static int check_numbers(struct spprof_config *config) {
 }
 
 /* Finds the interpreter and checks that it is one that the walker understands. */
-static int find_interpreter(struct spprof_config *config, uintptr_t *interpreter) {
+static int find_interpreter(struct spprof_config *config) {
     if (config->runtime == NULL)
         config->runtime = dlsym(RTLD_DEFAULT, "_PyRuntime");
     if (config->code_type == NULL)
@@ -645,7 +645,7 @@ static int find_interpreter(struct spprof_config *config, uintptr_t *interpreter
     uint64_t found;
     if (!load_word(&reader, (uintptr_t)config->thread_state + sampler.layout.thread.interpreter, &found) || found == 0)
         return fail(EINVAL, "the thread state that was passed cannot be read; pass PyThreadState_Get()");
-    *interpreter = found;
+    sampler.interpreter = found;
     return 0;
 }
 
@@ -721,9 +721,8 @@ static int begin_threads(void) {
     return fail(-error, "the calling thread could not be sampled: %s", strerror(-error));
 }
 
-static int begin_sampling(uintptr_t interpreter) {
-    struct threads_config threads = {.interpreter = interpreter,
-                                     .interval = by_the_clock() ? 0 : session.config.interval,
+static int begin_sampling(void) {
+    struct threads_config threads = {.interval = by_the_clock() ? 0 : session.config.interval,
                                      .monitored = is_monitored(),
                                      .ring_bytes = session.config.ring_bytes,
                                      .drain = drain_retired};
@@ -755,8 +754,7 @@ static void keep_config(const struct spprof_config *config) {
 
 /* With the signals taken. */
 static int start_with_signals(struct spprof_config *config) {
-    uintptr_t interpreter = 0;
-    int error = find_interpreter(config, &interpreter);
+    int error = find_interpreter(config);
     if (error != 0)
         return error;
     threads_release(); /* what nobody drained goes, and with it the geometry that it was made for */
@@ -765,7 +763,7 @@ static int start_with_signals(struct spprof_config *config) {
     if (error != 0)
         return error;
     keep_config(config);
-    return begin_sampling(interpreter);
+    return begin_sampling();
 }
 
 static int start_locked(struct spprof_config config) {

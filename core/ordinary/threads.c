@@ -15,10 +15,8 @@
 #include "clock.h"
 #include "refused.h"
 #include "stack.h"
+#include "states.h"
 #include "timers.h"
-
-/* No interpreter has more thread states; a longer list is a damaged one. */
-#define LIST_LIMIT (4 * SLOTS_MAX)
 
 /* What the ordinary side knows of a slot. */
 struct tenant {
@@ -349,22 +347,6 @@ static bool index_tenants(void) {
     return true;
 }
 
-struct state_fields {
-    uint64_t interpreter, next, tid, thread_id, status;
-};
-
-/* Whether `state` is one of this interpreter's. Its interpreter is read last: a state that was
- * freed meanwhile, and used for something else, does not pass. */
-static bool read_state(const struct reader *reader, uintptr_t state, struct state_fields *fields) {
-    const struct layout *layout = &sampler.layout;
-    return state % 8 == 0 && load_word(reader, state + layout->thread.native_thread_id, &fields->tid) &&
-           load_word(reader, state + layout->thread.thread_id, &fields->thread_id) &&
-           load_int(reader, state + layout->thread.status, &fields->status) &&
-           load_link(reader, state + layout->thread.next, &fields->next) &&
-           load_link(reader, state + layout->thread.interpreter, &fields->interpreter) &&
-           fields->interpreter == registry.config.interpreter;
-}
-
 static void count_refused(int32_t tid, uintptr_t thread_id) {
     if (refused_add(tid, thread_id))
         atomic_write(counter_outcome, &registry.refused, atomic_read(counter_own, &registry.refused) + 1);
@@ -375,9 +357,7 @@ static void count_refused(int32_t tid, uintptr_t thread_id) {
  * makes passing ones. A known thread id with another pthread_t is a new thread
  * that the kernel gave the number of a dead one. */
 static int meet(const struct reader *reader, uintptr_t state, const struct state_fields *fields, uint64_t scan_began) {
-    const struct layout *layout = &sampler.layout;
-    bool bound = (fields->status & layout->thread.status_bound) && !(fields->status & layout->thread.status_unbound);
-    if (!bound || fields->tid == 0 || fields->tid > INT32_MAX)
+    if (!states_bound(fields) || fields->tid == 0 || fields->tid > INT32_MAX)
         return 0;
     uint16_t entry = *tid_entry((int32_t)fields->tid);
     struct tenant *tenant = entry != 0 ? &registry.tenants[entry - 1] : NULL;
@@ -392,15 +372,16 @@ static int meet(const struct reader *reader, uintptr_t state, const struct state
     return 0;
 }
 
-/* After a sound reading: who is not in the list has gone, and so has a state that is not. */
+/* After a sound reading: a state that is not in the list is gone. Its thread is not, while the kernel has it: C code makes a
+ * state for each of its calls into Python. */
 static void let_go(void) {
     for (uint32_t i = 0; i < registry.tenants_made; i++) {
         struct tenant *tenant = &registry.tenants[i];
         if (!tenant->live)
             continue;
-        if (!tenant->seen)
+        if (!tenant->seen && timers_cpu_time(tenant->slot->tid) < 0)
             retire(tenant);
-        else if (!tenant->keeps)
+        else if (tenant->seen && !tenant->keeps)
             atomic_write(state_update, &tenant->slot->thread_state, tenant->newest);
     }
 }
@@ -410,7 +391,7 @@ int threads_admit(uintptr_t state, struct reader reader) {
     if (!index_tenants())
         return -ENOMEM;
     load_looking = true;
-    bool readable = read_state(&reader, state, &fields);
+    bool readable = states_read(&reader, state, &fields);
     load_looking = false;
     return readable ? meet(&reader, state, &fields, clock_now()) : -EINVAL;
 }
@@ -418,12 +399,11 @@ int threads_admit(uintptr_t state, struct reader reader) {
 /* Reads the list once; false where it changed so that the reading is not sound. */
 static bool read_list(const struct reader *reader, uint64_t began) {
     uint64_t state;
-    uintptr_t head = registry.config.interpreter + sampler.layout.interpreter.threads_head;
-    if (!load_link(reader, head, &state))
+    if (!states_first(reader, &state))
         return false;
     for (uint32_t count = 0; state != 0; count++) {
         struct state_fields fields;
-        if (count == LIST_LIMIT || !read_state(reader, state, &fields))
+        if (count == STATES_MOST || !states_read(reader, state, &fields))
             return false;
         int error = meet(reader, state, &fields, began);
         if (error != 0 && error != -ESRCH && error != -EINVAL) /* these two: the thread has ended meanwhile */

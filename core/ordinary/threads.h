@@ -1,8 +1,8 @@
 /* The interpreter's threads: finding them, giving each a slot and a timer, and letting them go.
  *
  * Threads are found by reading the interpreter's list of thread states, again and again, from the session's own thread.
- * The list changes while it is read and its nodes may be freed, so it is read through guarded loads and validated; a
- * thread is let go only where a whole, sound reading of the list no longer had it.
+ * The list changes while it is read and its nodes may be freed, so it is read through guarded loads and validated. A thread
+ * is let go when the kernel has it no more: one of C code that calls Python has a state for each call, and none between.
  *
  * Ordinary code, not reentrant: the session sees to it that one call runs at a time.
  */
@@ -18,9 +18,8 @@
 typedef bool drain_function(struct slot *slot);
 
 struct threads_config {
-    uintptr_t interpreter; /* whose threads */
-    uint64_t interval;     /* of each thread's CPU time, nanoseconds; 0: ticks are of the clock */
-    bool monitored;        /* the monitor says when ticks are due; else a timer of each thread */
+    uint64_t interval; /* of each thread's CPU time, nanoseconds; 0: ticks are of the clock */
+    bool monitored;    /* the monitor says when ticks are due; else a timer of each thread */
     uint64_t ring_bytes;
     drain_function *drain;
 };
@@ -40,8 +39,8 @@ void threads_read_names(void);
  * negative errno value for which it could not have them. */
 int threads_admit(uintptr_t state, struct reader reader);
 
-/* Reads the list once, through `reader`: new threads get slots and timers, and where the reading is sound, gone ones
- * lose them. False where the list changed meanwhile: what was met counts, what was not may still be there. */
+/* Reads the list once, through `reader`: new threads get slots and timers, and where the reading is sound, those that have
+ * ended lose them. False where the list changed meanwhile: what was met counts, what was not may still be there. */
 bool threads_scan(struct reader reader);
 
 /* Deletes all timers. Ticks that were sent still arrive. */
