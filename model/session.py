@@ -9,8 +9,11 @@ The rules
     sample waits in its ring.
 4.  A slot has a lease, which moves on when its thread is let go, by the end of the session at the latest. A timer's
     signal carries slot and lease: its seat. There are 2^26 leases: a slot that has had them all is not let again.
-5.  A tick whose seat is current is walked (walker.py), and counted for that slot (counters.py). A stack goes into the
-    slot's ring (ring.py); where that has no room the tick is `ring_full`.
+    A thread is let go at the first look after its end. One that goes on without a thread state, or with another, is
+    the same thread and keeps its slot.
+5.  A tick whose seat is current is walked by the state that its thread has then (walker.py), and counted for that slot
+    (counters.py). A stack goes into the slot's ring (ring.py); where that has no room the tick is `ring_full`. A thread
+    without a state runs without Python: its stack has no frames, and is a detached one.
 6.  A tick of another lease belongs to no thread: `no_thread_state` during a session, `busy` without one. A tick
     of a slot that was never made is `no_thread_state`.
 7.  A sample says how many code objects had died before its walk.
@@ -26,6 +29,7 @@ from dataclasses import dataclass, field
 
 from model.counters import Counters
 from model.ring import Ring
+from model.walker import Verdict
 
 OK, EBUSY, EINVAL, ESRCH = "ok", "EBUSY", "EINVAL", "ESRCH"
 
@@ -100,11 +104,13 @@ class Slot:
 
 
 class Session:
-    """`leases`: of the slots that there are already. `threads`: the interpreter's, newest first, by tid."""
+    """`leases`: of the slots that there are already. `threads`: those with a state of the interpreter, newest first, by
+    tid; `living`: those that have not ended."""
 
     def __init__(self, leases=(), threads=(), deaths=0):
         self.slots = [Slot(lease) for lease in leases]
         self.threads = list(threads)
+        self.living = set(threads)
         self.deaths = deaths
         self.active = False
         self.config = None  # of the session that was started last
@@ -149,13 +155,26 @@ class Session:
         self.admitted.append(tid)
 
     def look(self):
-        """New threads get slots, then threads that are gone lose theirs."""
+        """New threads get slots, then threads that have ended lose theirs."""
         for tid in self.threads:
             if all(slot.tid != tid for slot in self.slots):
                 self.admit(tid)
         for slot in self.slots:
-            if slot.tid is not None and slot.tid not in self.threads:
+            if slot.tid is not None and slot.tid not in self.living:
                 slot.give_up()
+
+    def birth(self, tid):
+        self.threads.insert(0, tid)
+        self.living.add(tid)
+
+    def death(self, tid):
+        self.living.remove(tid)
+        if tid in self.threads:
+            self.threads.remove(tid)
+
+    def seats(self):
+        """What the signals of the timers that run carry."""
+        return [(number, slot.lease) for number, slot in enumerate(self.slots) if slot.tid is not None]
 
     def seat_of(self, tid):
         """What the signals of the thread's timer carry."""
@@ -165,8 +184,8 @@ class Session:
     # --- ticks ---
 
     def tick(self, seat, weight, walk, unguarded=False):
-        """A signal from a timer. `walk()` gives the verdict on the stack of the thread that the slot belongs to. The
-        tick's outcome, which is counted only while a session is active."""
+        """A signal from a timer. `walk()` gives the verdict on the stack of the thread that the slot belongs to, where
+        it has a state. The tick's outcome, which is counted only while a session is active."""
         number, lease = seat
         if number >= len(self.slots):
             return self.stray(weight, "no_thread_state")
@@ -175,7 +194,7 @@ class Session:
             return self.stray(weight, "busy")
         if slot.lease != lease:
             return self.stray(weight, "no_thread_state")
-        verdict = walk()
+        verdict = walk() if slot.tid in self.threads else Verdict("captured", detached=True)
         outcome = verdict.outcome
         if outcome == "captured":
             outcome = self.keep(slot, weight, verdict)

@@ -123,7 +123,7 @@ class World:
         library.spprof_code_died.restype = ctypes.c_uint64
         library.spprof_thread_name.argtypes = [ctypes.c_uint64, ctypes.c_void_p, ctypes.c_char_p]
         library.spprof_thread_name.restype = ctypes.c_bool
-        self.threads = []  # newest first
+        self.threads = []  # that have a state, newest first
 
     def close(self):
         for arena in self.arenas:
@@ -131,16 +131,22 @@ class World:
 
     # --- the interpreter ---
 
-    def birth(self, name=None):
+    def free_arena(self):
         taken = {thread.arena for thread in self.threads}
-        arena = next(arena for arena in self.arenas if arena not in taken)
-        thread = Thread(self, arena, name)
+        return next(arena for arena in self.arenas if arena not in taken)
+
+    def birth(self, name=None):
+        thread = Thread(self, self.free_arena(), name)
+        self.link(thread)
+        return thread
+
+    def link(self, thread):
         self.threads.insert(0, thread)
         thread.put_field("thread.next", synthetic.get_word(self.head))
         synthetic.put_word(self.head, thread.image.subject.state)
-        return thread
 
     def unlink(self, thread):
+        """Its state is not in the list any more. The thread goes on."""
         number = self.threads.index(thread)
         following = thread.get_field("thread.next")
         if number > 0:
@@ -219,6 +225,17 @@ class Thread:
         self.tid = self.worker.tid
         self.identity = next(world.identities)
         self.rebuild()
+
+    def give_up_state(self):
+        image = self.image
+        image.put_status(image.layout.bound | image.layout.unbound)
+        self.world.unlink(self)
+
+    def take_state(self):
+        """Another one, as a rule."""
+        self.arena, self.image = self.world.free_arena(), None
+        self.rebuild()
+        self.world.link(self)
 
     def rebuild(self):
         """An empty stack. The thread state stays where it is, and in the list."""
@@ -311,6 +328,7 @@ class SessionMachine(RuleBasedStateMachine):
         self.delivered = []
         self.sink = SINK(lambda _, sample: self.delivered.append(sample_of(sample[0])))
         self.late = []  # seats that were current once
+        self.outside = []  # threads without a state
         deaths = self.library.spprof_code_died(None)
         self.model = session.Session(self.world.leases(), deaths=deaths)
         for _ in range(threads):
@@ -329,14 +347,10 @@ class SessionMachine(RuleBasedStateMachine):
         if not hasattr(self, "world"):
             return
         self.world.stop()
-        for thread in self.world.threads:
+        for thread in [*self.world.threads, *self.outside]:
             thread.worker.end()
         self.world.drain()
         self.world.close()
-
-    def seats(self):
-        """What the signals of the timers that run carry."""
-        return [self.model.seat_of(tid) for tid in self.model.threads] if self.model.active else []
 
     def some_thread(self, number):
         return self.world.threads[number % len(self.world.threads)]
@@ -346,14 +360,24 @@ class SessionMachine(RuleBasedStateMachine):
 
     # --- threads ---
 
-    @precondition(lambda self: len(self.world.threads) < MOST_THREADS)
-    @rule()
-    def birth(self):
-        thread = self.world.birth()
-        self.model.threads.insert(0, thread.tid)
+    def has_room(self):
+        return len(self.world.threads) < MOST_THREADS
+
+    def await_births(self):
         if self.model.active:
             self.model.look()
             wait_until(lambda: self.world.stats().threads == len(self.model.admitted))
+
+    def await_deaths(self):
+        if self.model.active:
+            self.model.look()
+            wait_until(lambda: self.world.leases() == [slot.lease for slot in self.model.slots])
+
+    @precondition(has_room)
+    @rule()
+    def birth(self):
+        self.model.birth(self.world.birth().tid)
+        self.await_births()
 
     @precondition(has_threads)
     @rule(number=st.integers(0, 9))
@@ -362,11 +386,36 @@ class SessionMachine(RuleBasedStateMachine):
         if self.model.active:
             self.late.append(self.model.seat_of(thread.tid))
         self.world.unlink(thread)
-        self.model.threads.remove(thread.tid)
-        if self.model.active:
-            self.model.look()
-            wait_until(lambda: self.world.leases() == [slot.lease for slot in self.model.slots])
         thread.worker.end()
+        self.model.death(thread.tid)
+        self.await_deaths()
+
+    @precondition(has_threads)
+    @rule(number=st.integers(0, 9))
+    def give_up_state(self, number):
+        """As C code does after each of its calls into Python."""
+        thread = self.some_thread(number)
+        thread.give_up_state()
+        self.outside.append(thread)
+        self.model.threads.remove(thread.tid)
+
+    @precondition(lambda self: self.outside and self.has_room())
+    @rule(number=st.integers(0, 9))
+    def take_state(self, number):
+        thread = self.outside.pop(number % len(self.outside))
+        thread.take_state()
+        self.model.threads.insert(0, thread.tid)
+        reached["known thread" if thread.tid in {slot.tid for slot in self.model.slots} else "unknown thread"] += 1
+        self.await_births()
+
+    @precondition(lambda self: self.outside)
+    @rule(number=st.integers(0, 9))
+    def death_without_a_state(self, number):
+        thread = self.outside.pop(number % len(self.outside))
+        self.late += [(which, slot.lease) for which, slot in enumerate(self.model.slots) if slot.tid == thread.tid]
+        thread.worker.end()
+        self.model.death(thread.tid)
+        self.await_deaths()
 
     # --- stacks ---
 
@@ -410,6 +459,14 @@ class SessionMachine(RuleBasedStateMachine):
         """The thread that the seat's slot belongs to."""
         tid = self.model.slots[seat[0]].tid if seat[0] < len(self.model.slots) else None
         return next((thread for thread in self.world.threads if thread.tid == tid), None)
+
+    @precondition(lambda self: self.model.active and self.outside)
+    @rule(number=st.integers(0, 9), weight=WEIGHTS, unguarded=st.booleans())
+    def tick_of_a_thread_without_a_state(self, number, weight, unguarded):
+        thread = self.outside[number % len(self.outside)]
+        if thread.tid in {slot.tid for slot in self.model.slots}:
+            self.tick(thread, self.model.seat_of(thread.tid), weight, unguarded)
+            reached["without a state"] += 1
 
     @precondition(lambda self: self.model.active and self.world.threads)
     @rule(number=st.integers(0, 9), weight=WEIGHTS, unguarded=st.booleans())
@@ -486,7 +543,7 @@ class SessionMachine(RuleBasedStateMachine):
 
     @rule()
     def stop(self):
-        self.late += self.seats()
+        self.late += self.model.seats()
         answer = self.model.stop()
         assert self.world.stop() == answer
         reached[f"stop {answer}"] += 1
@@ -514,7 +571,7 @@ class SessionMachine(RuleBasedStateMachine):
 
     def check_child(self, thread):
         """Runs in the child, on its one thread."""
-        world, seats = self.world, [*self.late, *self.seats()]
+        world, seats = self.world, [*self.late, *self.model.seats()]
         here = self.model.child(threading.get_native_id())
         assert not world.library.spprof_is_active()
         assert world.stop() == session.ESRCH
@@ -591,7 +648,7 @@ def test_core_and_model_agree(harness, former_owner):
     wanted = {
         *DAMAGE, "captured", "ring_full", "busy", "no_thread_state", "start ok",
         "start EBUSY", "start EINVAL", "stop ok", "stop ESRCH", "drain some", "drain none", "drain EBUSY",
-        "fork active", "fork idle",
+        "fork active", "fork idle", "known thread", "unknown thread", "without a state",
     }  # fmt: skip
     must_reach(wanted, reached)
 

@@ -206,6 +206,7 @@ def thread_ends_beside_a_stuck_handler(path, ends_stuck):
     stage.library.counters_begin(ctypes.byref(slot.counters), 3)
     slot.inside += 1
     stage.world.unlink(second)
+    second.worker.end()
     wait_until(lambda: stage.world.stats().slots_abandoned == 1)
     assert len(stage.world.drain()) == 1, "what was in its ring is lost"
     stage.threads[1] = third = stage.world.birth()
@@ -323,6 +324,7 @@ def fork_beside_a_stuck_handler(path):
     slot = stage.slot_of(second)
     slot.inside += 1
     stage.world.unlink(second)
+    second.worker.end()
     wait_until(lambda: stage.world.stats().slots_abandoned == 1)
 
     def check():
