@@ -115,6 +115,31 @@ def test_state_that_passes_does_not_take_the_place_of_one_that_stays(world):
         thread.worker.end()
 
 
+def test_thread_that_is_not_in_the_list_is_known_by_no_state(world):
+    """What was its own is freed: it may be anything, or nothing."""
+    world.begin()
+    own = world.thread.image.subject.state
+    world.unlink(world.thread)
+    wait_until(lambda: state_known(world) == 0)
+    world.link(world.thread)
+    wait_until(lambda: state_known(world) == own)
+    assert len(world.found()) == 1
+
+
+def test_thread_is_let_go_when_it_has_ended(world):
+    """And not because it has no state."""
+    world.begin()
+    thread = world.birth()
+    wait_until(lambda: len(world.found()) == 2)
+    (slot,) = (slot for slot in world.slots() if slot.tid == thread.tid)
+    lease = slot.lease
+    world.unlink(thread)
+    wait_until(lambda: slot.thread_state == 0)
+    assert slot.lease == lease
+    thread.worker.end()
+    wait_until(lambda: slot.lease == lease + 1)
+
+
 def test_forked_child_has_found_none(world):
     world.begin()
 

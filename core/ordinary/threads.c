@@ -26,7 +26,7 @@ struct tenant {
     bool live;        /* belongs to a thread */
     bool seen;        /* in the present reading of the list */
     bool keeps;       /* the state that it is known by was, too */
-    uintptr_t newest; /* its first state there */
+    uintptr_t newest; /* its first state there; 0: it has none */
     bool abandoned;   /* a handler did not come out: the slot is not let, and is replaced when the session is over */
     bool lent;        /* the memory stays with such a handler; here it is only read */
 };
@@ -341,6 +341,7 @@ static bool index_tenants(void) {
     memset(registry.by_tid, 0, BY_TID_SIZE * sizeof *registry.by_tid);
     for (uint32_t i = 0; i < registry.tenants_made; i++) {
         registry.tenants[i].seen = registry.tenants[i].keeps = false;
+        registry.tenants[i].newest = 0;
         if (registry.tenants[i].live)
             *tid_entry(registry.tenants[i].slot->tid) = (uint16_t)(i + 1);
     }
@@ -372,8 +373,8 @@ static int meet(const struct reader *reader, uintptr_t state, const struct state
     return 0;
 }
 
-/* After a sound reading: a state that is not in the list is gone. Its thread is not, while the kernel has it: C code makes a
- * state for each of its calls into Python. */
+/* After a sound reading: a state that is not in the list is gone, and its memory may be anything. Its thread is not, while the
+ * kernel has it: C code makes a state for each of its calls into Python. */
 static void let_go(void) {
     for (uint32_t i = 0; i < registry.tenants_made; i++) {
         struct tenant *tenant = &registry.tenants[i];
@@ -381,7 +382,7 @@ static void let_go(void) {
             continue;
         if (!tenant->seen && timers_cpu_time(tenant->slot->tid) < 0)
             retire(tenant);
-        else if (tenant->seen && !tenant->keeps)
+        else if (!tenant->keeps)
             atomic_write(state_update, &tenant->slot->thread_state, tenant->newest);
     }
 }

@@ -83,11 +83,14 @@ static char *no_access;          /* a page that cannot be read */
 static struct frame stray_entry; /* on no thread's stack */
 
 static struct {
-    struct state state;
+    struct state states[2]; /* C code has another for each of its calls into Python */
+    unsigned present;       /* which of them it has, or had last */
     bool listed;
     enum kind kind;
     int64_t tenancy; /* its number in the session; -1: the session does not know it */
 } threads[THREADS];
+
+static struct state *state_of(int thread) { return &threads[thread].states[threads[thread].present]; }
 
 static uintptr_t stack_of(int thread) { return (uintptr_t)stacks + (uintptr_t)thread * FAKE_STACK_BYTES; }
 
@@ -98,7 +101,7 @@ static uintptr_t stack_of(int thread) { return (uintptr_t)stacks + (uintptr_t)th
 static pid_t tid_of(int thread) { return thread == MAIN ? NO_PID : NO_PID + 1 + thread % 4; }
 
 static void set_kind(int thread, enum kind kind) {
-    struct state *state = &threads[thread].state;
+    struct state *state = state_of(thread);
     uint64_t next = state->next;
     struct frame *entry = (struct frame *)(stack_of(thread) + FAKE_STACK_BYTES / 2); // NOLINT: the middle of its stack
     threads[thread].kind = kind;
@@ -125,7 +128,21 @@ static void be_born(int thread, enum kind kind) {
     threads[thread].listed = true;
     fake_threads[thread] = (struct fake_thread){.tid = tid_of(thread), .alive = true};
     set_kind(thread, kind);
-    state_link(&threads[thread].state);
+    state_link(state_of(thread));
+}
+
+/* It goes on without one, as C code does between its calls into Python. */
+static void give_up_state(int thread) {
+    threads[thread].listed = false;
+    state_unlink(state_of(thread));
+    state_of(thread)->status = STATUS_UNBOUND;
+}
+
+static void take_state(int thread, enum kind kind) {
+    threads[thread].present ^= 1;
+    threads[thread].listed = true;
+    set_kind(thread, kind);
+    state_link(state_of(thread));
 }
 
 static void die(int thread, bool stays_listed) {
@@ -133,8 +150,7 @@ static void die(int thread, bool stays_listed) {
         fake_kernel_die(&fake_threads[thread]);
     if (stays_listed || !threads[thread].listed)
         return;
-    threads[thread].listed = false;
-    state_unlink(&threads[thread].state);
+    give_up_state(thread);
 }
 
 /* --- the model ------------------------------------------------------------------------------------------------- */
@@ -303,7 +319,7 @@ static void meet(int thread) {
 static void meet_all(void) {
     for (uint64_t at = state_first(); at != 0; at = ((struct state *)(uintptr_t)at)->next)
         for (int i = 0; i < THREADS; i++)
-            if (at == (uintptr_t)&threads[i].state)
+            if (at == (uintptr_t)state_of(i))
                 meet(i);
     for (int i = 0; i < THREADS; i++)
         if (!is_bound(i)) {
@@ -614,7 +630,7 @@ static struct spprof_config make_config(uint8_t argument) {
         .ring_bytes = RING_WORDS * 8,
         .runtime = &_PyRuntime,
         .code_type = PyCode_Type,
-        .thread_state = &threads[MAIN].state,
+        .thread_state = state_of(MAIN),
         .mode = argument & 1 ? SPPROF_WALL : SPPROF_CPU,
         .sink = argument & 2 ? take : NULL,
         .sink_context = &model,
