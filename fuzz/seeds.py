@@ -145,6 +145,7 @@ NORMAL, EMPTY, DETACHED, UNBOUND, STRAY_ENTRY, UNREADABLE = (kind << 3 for kind 
 CPU, WALL, SINK, FINE = 0, 1, 2, 0x40  # how a session is started; the kernel's clock is fine
 INTERVALS = {"shortest": 4, "longer": 8, "longest": 12}  # else the usual
 A_SECOND = 4  # that a look is late
+STATE = 0x40  # a thread gives up its state, or takes another
 BY_THE_CLOCK, BY_CPU_TIME = 1, 2  # timers that the kernel makes no more
 MAPS = 4  # it opens no list of the process's mappings
 NOBODY = 7  # a thread that is not born
@@ -363,6 +364,41 @@ def unplaced_seeds():
         yield name, session(*scene, stop)
 
 
+def stateless_seeds():
+    """Threads of C code, which have a state for each call into Python."""
+    gives, takes, look, stop, dies = (CHANGE, 1 | STATE), (CHANGE, 1 | STATE), (LOOK, 0), (STOP, 0), (DEATH, 1)
+    takes_detached, takes_unbound = (CHANGE, 1 | STATE | DETACHED), (CHANGE, 1 | STATE | UNBOUND)
+    tick, runs, ticks, heir = (TICK, 1), (TICK, 1 | RUNS), used(1, 2), (BIRTH, 5)
+    unplaced, drain = (REFUSE, MAPS), (DRAIN, 0)
+    timerless = (REFUSE, BY_THE_CLOCK)
+    seen = {
+        "periodic": (tick,),
+        "wall": (look, runs, look, tick),
+        "cpu": (ticks, runs, look, tick, ticks, look, (LOOK, A_SECOND)),
+    }
+    for name, mode in MODES.items():
+        begun, sees = ((START, mode | SINK), (BIRTH, 1), look), seen[name]
+        scenes = {
+            f"without_a_state-{name}": (*begun, *sees, gives, *sees, look, *sees, takes, *sees, look, *sees),
+            f"without_a_state-{name}-calls": (*begun, *(gives, takes, *sees) * 3, gives, *sees, dies, look),
+            f"without_a_state-{name}-detached": (*begun, gives, *sees, takes_detached, *sees, gives, *sees),
+            f"without_a_state-{name}-unbound": (*begun, gives, takes_unbound, *sees, look, (CHANGE, 1), *sees),
+            f"without_a_state-{name}-main": ((START, mode), (CHANGE, STATE), (TICK, 0), *begun[1:], gives, *sees, stop),
+            f"without_a_state-{name}-start": ((BIRTH, 1), gives, *begun, *sees, takes, look, *sees, gives, *sees),
+            f"without_a_state-{name}-heir": (*begun, gives, *sees, dies, heir, *sees, look, *sees),
+            f"without_a_state-{name}-heirs_state": (*begun, gives, *sees, dies, (BIRTH, 5 | UNBOUND), look, *sees),
+            f"without_a_state-{name}-unplaced": (unplaced, *begun, gives, *sees, takes, *sees),
+            f"without_a_state-{name}-fork": (*begun, gives, *sees, (FORK, IN_CHILD), *begun, gives, *sees),
+            f"without_a_state-{name}-timerless": (timerless, *begun, gives, *sees, look, takes, *sees),
+        }
+        for scene_name, scene in scenes.items():
+            yield scene_name, session(*scene, stop, drain)
+    running = ((TICK, 1 | RUNS_LATE), look, ticks) * 3  # the first reading of its clock is that of the list's reader
+    fine = ((START, CPU | FINE | SINK), (BIRTH, 1), look, ticks)
+    yield "no_thread_state-timerless", session(timerless, *fine, gives, *running, stop)
+    yield "ring_full-without_a_state", session((START, CPU), (CHANGE, STATE), *((TICK, 0),) * 120, stop)
+
+
 def session_seeds():
     whole = (
         (START, CPU | SINK), (BIRTH, 1), (LOOK, 0), (TICK, 0), (TICK, 1 | OVERRUN), (CODE_DIED, 0), (TICK, 1 | BLOCKED),
@@ -396,10 +432,9 @@ def session_seeds():
             f"captured-fault_{number}",
             session((FAULT, number, 1), *whole, (FAULT, number, 0x80), *whole, (FAULT, FAILING_CALLS, 0), *whole),
         )
-    for kind, name in ((STRAY_ENTRY, "bounds"), (UNREADABLE, "fault"), (UNBOUND, "detached")):
+    for kind, name in ((STRAY_ENTRY, "bounds"), (UNREADABLE, "fault"), (UNBOUND, "without_a_state")):
         for mode, suffix in ((CPU, ""), (WALL, "-wall")):
-            if mode == CPU or kind != UNBOUND:  # an observer has let go of the unbound before it looks
-                yield name + suffix, session((START, mode), (CHANGE, kind), (TICK, 0), (LOOK, 0), (STOP, 0))
+            yield name + suffix, session((START, mode), (CHANGE, kind), (TICK, 0), (LOOK, 0), (STOP, 0))
     kinds = ((CHANGE, EMPTY), (TICK, 0), (CHANGE, DETACHED), (TICK, 0))
     yield "captured-kinds", session((START, CPU | SINK), *kinds, (STOP, 0))
     yield "no_thread_state", session((START, CPU), (LOOK, 0), (BIRTH, 1), (PASS, 1 | 24), (LOOK, 3), (STOP, 0))
@@ -411,6 +446,7 @@ def session_seeds():
     yield "busy", session((START, CPU), (TICK, HELD), (STOP, 0), (LATE, 0))
     yield from monitored_seeds()
     yield from unplaced_seeds()
+    yield from stateless_seeds()
 
 
 def location(first_line, *entries, instruction=7):

@@ -221,8 +221,8 @@ long kernel_system_call(long number, const long arguments[6]) {
         return run_timer((int)arguments[0], (int)arguments[1],
                          (const struct itimerspec *)arguments[2]); // NOLINT
     case SYS_timer_gettime:
-        return arguments[0] < 0 ? refuse(EINVAL)
-                                : left_of_timer(arguments[0], (struct itimerspec *)arguments[1]); // NOLINT
+        return (int)arguments[0] < 0 ? refuse(EINVAL)
+                                     : left_of_timer((int)arguments[0], (struct itimerspec *)arguments[1]); // NOLINT
     case SYS_timer_delete:
         return delete_timer(arguments[0]);
     case SYS_tgkill: /* asks for the session's thread, which has ended and been joined */

@@ -119,7 +119,7 @@ static void set_kind(int thread, enum kind kind) {
 
 static bool id_is_free(int thread) {
     for (int i = 0; i < THREADS; i++)
-        if (threads[i].listed && tid_of(i) == tid_of(thread))
+        if ((threads[i].listed || fake_threads[i].alive) && tid_of(i) == tid_of(thread))
             return false;
     return true;
 }
@@ -279,6 +279,14 @@ static int heir_of(int thread) {
 
 static int64_t read_clock(int thread) { return fake_read_clock(&foreseen[heir_of(thread)]); }
 
+/* Asked by reading it. */
+static bool has_clock(int thread) {
+    bool has = foreseen[heir_of(thread)].alive;
+    if (has)
+        read_clock(thread);
+    return has;
+}
+
 /* It had used that much when the look began, and is asked twice after it. */
 static bool has_run(int thread, int64_t used) {
     bool has = read_clock(thread) != used;
@@ -306,9 +314,22 @@ static void count_missed(struct tenancy *tenancy, int64_t used) {
         fuzz_reach(SPPROF_NO_THREAD_STATE);
 }
 
+static void leave(int thread) {
+    leave_due(thread, SPPROF_DETACHED);
+    threads[thread].tenancy = -1;
+}
+
+/* Who had its id before has ended. */
+static void leave_to(int thread) {
+    for (int i = 0; i < THREADS; i++)
+        if (tid_of(i) == tid_of(thread) && threads[i].tenancy >= 0)
+            leave(i);
+}
+
 static void meet(int thread) {
     if (!is_bound(thread) || threads[thread].tenancy >= 0 || !fake_threads[thread].alive)
         return;
+    leave_to(thread);
     admit(thread);
     int64_t used = read_clock(thread);
     if (!model.wall)
@@ -322,43 +343,67 @@ static void meet_all(void) {
             if (at == (uintptr_t)state_of(i))
                 meet(i);
     for (int i = 0; i < THREADS; i++)
-        if (!is_bound(i)) {
-            leave_due(i, SPPROF_DETACHED);
-            threads[i].tenancy = -1;
-        }
+        if (threads[i].tenancy >= 0 && !is_bound(i) && !has_clock(i))
+            leave(i);
     model.last_look = fake_now();
 }
 
-static uint32_t depth_of(enum kind kind) { return kind == EMPTY ? 0 : 2; }
+#define NOBODY (-1)
 
-/* What a look at the thread comes to, where it looks itself or where its stack is. */
-static enum spprof_reason outcome_of(int thread, bool is_placed) {
-    static const enum spprof_reason outcomes[KINDS] = {
-        [UNBOUND] = SPPROF_DETACHED, [STRAY_ENTRY] = SPPROF_BOUNDS, [UNREADABLE] = SPPROF_FAULT};
-    enum kind kind = threads[thread].kind;
-    if (!is_placed && (kind == NORMAL || kind == DETACHED || kind == STRAY_ENTRY))
-        return SPPROF_STACK_UNKNOWN;
-    uint32_t words = RECORD_HEAD_WORDS + 2 * depth_of(kind);
-    if (outcomes[kind] == SPPROF_CAPTURED && tenancy_of(thread)->words + words > RING_WORDS)
-        return SPPROF_RING_FULL;
-    return outcomes[kind];
+/* The thread by whose state a look goes: that of another, where this one has ended and the other has its id. */
+static int owner_of_state(int thread) {
+    int heir = heir_of(thread);
+    if (state_of(thread)->status != STATUS_UNBOUND)
+        return thread;
+    return is_bound(heir) ? heir : NOBODY;
 }
 
-static void count_look(int thread, uint32_t weight, bool unguarded, bool is_placed, uint32_t flags) {
-    enum spprof_reason outcome = outcome_of(thread, is_placed);
-    enum kind kind = threads[thread].kind;
+/* What a look at the thread shows. One without a state runs without Python, which is a stack without frames. */
+static enum kind kind_seen(int thread) {
+    int owner = owner_of_state(thread);
+    enum kind kind = owner == NOBODY ? UNBOUND : threads[owner].kind;
+    bool has_entry = kind == NORMAL || kind == DETACHED;
+    return has_entry && owner != thread ? STRAY_ENTRY : kind;
+}
+
+static uint32_t depth_of(enum kind kind) { return kind == EMPTY || kind == UNBOUND ? 0 : 2; }
+
+static uint32_t flags_of(enum kind kind) { return kind == DETACHED || kind == UNBOUND ? SPPROF_SAMPLE_DETACHED : 0; }
+
+/* Where a thread goes on during the look, that it has no state is no stack. */
+static enum spprof_reason outcome_of(enum kind kind, bool is_placed, bool goes_on) {
+    static const enum spprof_reason outcomes[KINDS] = {[STRAY_ENTRY] = SPPROF_BOUNDS, [UNREADABLE] = SPPROF_FAULT};
+    if (!is_placed && (kind == NORMAL || kind == DETACHED || kind == STRAY_ENTRY))
+        return SPPROF_STACK_UNKNOWN;
+    return kind == UNBOUND && goes_on ? SPPROF_NO_THREAD_STATE : outcomes[kind];
+}
+
+/* A look at the thread, where it looks itself or where its stack is. */
+struct sight {
+    bool is_placed, goes_on, unguarded;
+    uint32_t flags;
+};
+
+static void count_look(int thread, uint32_t weight, struct sight sight) {
+    enum kind kind = kind_seen(thread);
+    enum spprof_reason outcome = outcome_of(kind, sight.is_placed, sight.goes_on);
+    uint32_t words = RECORD_HEAD_WORDS + 2 * depth_of(kind), flags = sight.flags | flags_of(kind);
+    if (outcome == SPPROF_CAPTURED && tenancy_of(thread)->words + words > RING_WORDS)
+        outcome = SPPROF_RING_FULL;
     model.by_reason[outcome] += weight;
     model.runs++;
-    model.unguarded += unguarded ? weight : 0;
+    model.unguarded += sight.unguarded ? weight : 0;
     fuzz_reach(outcome);
     if (outcome != SPPROF_CAPTURED)
         return;
+    if (kind == UNBOUND)
+        fuzz_note("without_a_state");
     struct tenancy *tenancy = tenancy_of(thread);
     model.samples++;
     model.unasked += flags & SPPROF_SAMPLE_UNASKED ? weight : 0;
-    tenancy->words += RECORD_HEAD_WORDS + 2 * depth_of(kind);
+    tenancy->words += words;
     tenancy->queue[(tenancy->first + tenancy->count++) % QUEUE] =
-        (struct shown){weight, flags | (kind == DETACHED ? SPPROF_SAMPLE_DETACHED : 0), depth_of(kind), model.deaths};
+        (struct shown){weight, flags, depth_of(kind), model.deaths};
 }
 
 /* A tick at which the thread's CPU clock stood at `began` (negative: it has none any more), and whose look, if there is
@@ -371,7 +416,7 @@ static void count_tick(int thread, uint32_t weight, bool unguarded, int64_t bega
         fuzz_reach(SPPROF_THROTTLED);
         return;
     }
-    count_look(thread, weight, unguarded, true, 0);
+    count_look(thread, weight, (struct sight){.is_placed = true, .unguarded = unguarded});
     if (took >= long_look())
         tenancy->rest_until = (began > tenancy->rest_until ? began : tenancy->rest_until) + 4 * took;
 }
@@ -1026,7 +1071,7 @@ static void find_stack(struct tenancy *tenancy) {
 static void view(int thread, bool runs) {
     struct tenancy *tenancy = tenancy_of(thread);
     find_stack(tenancy);
-    if (!runs && threads[thread].kind == DETACHED && tenancy->is_placed)
+    if (!runs && kind_seen(thread) == DETACHED && tenancy->is_placed)
         model.entry_known = true;
 }
 
@@ -1052,7 +1097,8 @@ static void model_look_at(int thread, bool at_last) {
         return;
     view(thread, met.runs);
     uint32_t flags = met.runs || by_cpu_time() ? SPPROF_SAMPLE_UNASKED : 0;
-    count_look(thread, tenancy->due, false, tenancy->is_placed, flags);
+    count_look(thread, tenancy->due,
+               (struct sight){.is_placed = tenancy->is_placed, .goes_on = met.runs, .flags = flags});
     tenancy->due = 0;
 }
 
@@ -1063,12 +1109,10 @@ static void model_observe(bool by_the_session, bool at_last) {
     for (int i = 0; i < THREADS; i++) {
         if (threads[i].tenancy < 0)
             continue;
-        if (foreseen[heir_of(i)].alive) {
+        if (foreseen[heir_of(i)].alive)
             model_look_at(i, at_last);
-        } else {
-            leave_due(i, SPPROF_DETACHED);
-            threads[i].tenancy = -1;
-        }
+        else
+            leave(i);
     }
 }
 
@@ -1138,10 +1182,16 @@ static void give_birth(uint8_t argument) {
         be_born(thread, (enum kind)((argument >> 3) % KINDS));
 }
 
+/* What a thread shows; or with bit 6, whether it has a state. */
 static void change(uint8_t argument) {
     int thread = argument % THREADS;
-    if (threads[thread].listed)
-        set_kind(thread, (enum kind)((argument >> 3) % KINDS));
+    enum kind kind = (enum kind)((argument >> 3 & 7) % KINDS);
+    if (argument & 0x40 && fake_threads[thread].alive && threads[thread].listed)
+        give_up_state(thread);
+    else if (argument & 0x40 && fake_threads[thread].alive)
+        take_state(thread, kind);
+    else if (threads[thread].listed)
+        set_kind(thread, kind);
 }
 
 static void pause_session(void) {
@@ -1291,6 +1341,8 @@ static void clear_away(void) {
     fault_plan(&(struct fault){0});
     for (int i = 1; i < THREADS; i++)
         die(i, false);
+    if (!threads[MAIN].listed)
+        take_state(MAIN, NORMAL);
     set_kind(MAIN, NORMAL);
     while (model.pauses > 0)
         resume_session();
