@@ -721,13 +721,18 @@ def fault_handler(library):
             library.signals_give_back(number)
 
 
-def preload(folder, source):
-    """The environment in which a file of tests/native stands in for functions of libc."""
+def shared(folder, source):
+    """Compiles a file of tests/native by itself; returns the path of the shared library."""
     made = folder / source.replace(".c", ".so")
     command = [*shlex.split(os.environ.get("CC", "cc")), "-std=gnu11", "-O2", "-fPIC", "-shared", "-Wall", "-Wextra",
                "-Werror", str(support.ROOT / "tests" / "native" / source), "-o", str(made)]  # fmt: skip
     subprocess.run(command, check=True)
-    return {"LD_PRELOAD": str(made)}
+    return made
+
+
+def preload(folder, source):
+    """The environment in which a file of tests/native stands in for functions of libc."""
+    return {"LD_PRELOAD": str(shared(folder, source))}
 
 
 def build(folder, source, *flags):

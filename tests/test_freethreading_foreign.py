@@ -1,0 +1,60 @@
+"""Threads made in C that have a thread state for each of their calls into Python, and none between."""
+
+import pytest
+import synthetic
+
+# Way, calls, and after each: microseconds in Python, in C without Python, and asleep.
+POOLS = {
+    "callbacks": ("callback", 200, 4000, 0, 0),
+    "callbacks that wait": ("callback", 300, 1500, 0, 2500),
+    "own states": ("state", 200, 2000, 2000, 0),
+    "own states, mostly C": ("state", 200, 500, 3500, 0),
+}
+
+
+@pytest.fixture(scope="module")
+def library(tmp_path_factory):
+    return synthetic.shared(tmp_path_factory.mktemp("native"), "pool.c")
+
+
+def run(interpreter, library, mode, pool):
+    return interpreter.run("pool", library, mode, *POOLS[pool]).json
+
+
+def check_threads(found):
+    """The main one and two of the pool: each is one thread, whatever states it has had."""
+    stats = found["stats"]
+    assert stats["ticks"] == stats["captured"] + sum(stats["dropped"].values())
+    assert stats["threads"] == len(found["ids"]) == 3, found
+    assert len(found["pool"]) == 2, found
+    assert stats["captured"] >= 0.9 * stats["ticks"], stats
+
+
+def share_in_python(pool):
+    _, _, python, spin, _ = POOLS[pool]
+    return python / (python + spin)
+
+
+def check_job(found, pool):
+    """Half of what is due: a thread whose calls take as long as an interval may be met in one part of each."""
+    inside, without, whole = map(sum, zip(*found["pool"], strict=True))
+    assert inside >= 0.5 * share_in_python(pool) * whole, found
+    if share_in_python(pool) < 1:
+        assert without >= 0.5 * (1 - share_in_python(pool)) * whole, found
+
+
+@pytest.mark.parametrize("pool", POOLS)
+def test_cpu_time_of_threads_made_in_c(every_interpreter, library, pool):
+    found = run(every_interpreter, library, "cpu", pool)
+    check_threads(found)
+    assert found["stats"]["ticks"] + 3 >= 0.95 * found["due"], found  # each of three threads is in the midst of one
+    check_job(found, pool)
+
+
+@pytest.mark.parametrize("pool", POOLS)
+def test_time_of_threads_made_in_c(every_interpreter, library, pool):
+    found = run(every_interpreter, library, "wall", pool)
+    check_threads(found)
+    assert sum(whole for _, _, whole in found["pool"]) >= 0.85 * found["lived"] > 20, found
+    if pool != "callbacks that wait":
+        check_job(found, pool)
