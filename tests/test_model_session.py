@@ -744,6 +744,24 @@ def test_threads_that_get_no_timer_are_counted_once_and_spend_no_lease(coarse):
     in_child(refused_for_want_of_timers, coarse)
 
 
+def ended_where_no_clock_is_read(path):
+    world = World(ctypes.CDLL(str(path)))
+    caller, other = world.birth(), world.birth()
+    assert world.start(session.Config(INTERVAL), caller) == session.OK
+    leases = Counter(world.leases())
+    other.give_up_state()
+    other.worker.end()
+    wait_until(lambda: Counter(world.leases()) != leases)
+    assert world.stop() == session.OK
+    caller.worker.end()
+    world.close()
+
+
+def test_thread_that_ended_is_let_go_where_timers_say_when_ticks_are_due(coarse):
+    """Nobody else reads its clock there."""
+    in_child(ended_where_no_clock_is_read, coarse)
+
+
 def test_slots_begin_on_a_cache_line(harness, former_owner):
     world = World(harness)
     threads = [world.birth() for _ in range(3)]

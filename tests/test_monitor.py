@@ -272,6 +272,14 @@ def test_thread_that_has_given_up_its_state_is_marked(thread):
     assert thread.records() == [(1, DETACHED, thread.frames)]
 
 
+def test_thread_that_stands_without_a_state_is_outside_of_python(thread):
+    interpreter = synthetic.Area(thread.image.fields["interpreter.size"])  # whose list is empty
+    thread.sampler.interpreter = interpreter.start
+    thread.slot.thread_state = 0
+    thread.stands()
+    assert thread.records() == [(1, DETACHED, ())]
+
+
 def test_where_entry_frames_stand_is_learnt_from_a_thread_that_stands(thread):
     entry = 0x1234560
     thread.image.put("frame.instr_ptr", thread.image.chain[0], entry)

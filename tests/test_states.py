@@ -110,6 +110,16 @@ def test_link_that_leads_nowhere(listed, link):
     assert not listed.find()[0]
 
 
+def test_link_that_is_not_aligned(listed):
+    """Though what it leads to passes for a state."""
+    first, second = listed.other(1), listed.other(2)
+    listed.list(first)
+    listed.image.put("thread.next", first, second + 4)
+    listed.image.put("thread.next", second + 4, 0)
+    listed.image.put("thread.interpreter", second + 4, listed.interpreter.start)
+    assert not listed.find()[0]
+
+
 def test_list_that_goes_round(listed):
     first = listed.other(1)
     listed.list(first)
