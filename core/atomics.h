@@ -44,7 +44,9 @@ _Static_assert(ATOMIC_INT_LOCK_FREE == 2 && ATOMIC_LONG_LOCK_FREE == 2 && ATOMIC
 #define ORDER_slot_find memory_order_acquire    /* pairs with slot_publish */
 #define ORDER_slot_retire memory_order_seq_cst  /* pairs with enter_lease, as active_write with enter_check */
 #define ORDER_enter_lease memory_order_seq_cst  /* pairs with slot_retire and with slot_let */
-#define ORDER_state_update memory_order_relaxed /* the thread state's address alone; what it points to is validated */
+/* The thread state's address alone: scanner, handler and monitor write it, each what it last found, and any of them may win;
+ * what it points to is validated, and looked for anew where it is not the thread's: no pair. */
+#define ORDER_state_update memory_order_relaxed
 
 /* ask.h: who takes a slot's ticks has its ring and its counters, until more are laid on it. A
  * handler takes them inside the slot: a monitor that finds them taken sees it there, or sees all

@@ -83,7 +83,7 @@ struct slot {
     struct record *scratch;         /* room for max_depth frames: the handler's own */
     uintptr_t stack_low;            /* the thread's own C stack, and ... */
     uintptr_t stack_high;           /* ... the first address past it; both 0 where it is not known */
-    _Atomic uintptr_t thread_state; /* validated by the walk; a look that finds another writes that, too */
+    _Atomic uintptr_t thread_state; /* 0: none is known; handler and monitor, too, write what a look finds */
     _Atomic uint32_t lease;         /* tenants so far; the handler compares */
     struct watch watch;             /* the monitor's alone */
 

@@ -83,7 +83,7 @@ struct spprof_frame {
  * detached one of a thread that was blocked or busy in C code, and any other of one that was
  * running Python code or about to. */
 enum spprof_sample_flag {
-    SPPROF_SAMPLE_DETACHED = 1,  /* the thread was inside C code, its thread state detached */
+    SPPROF_SAMPLE_DETACHED = 1,  /* the thread was inside C code, its thread state detached, or it had none */
     SPPROF_SAMPLE_TRUNCATED = 2, /* deeper than max_depth: the innermost frames are here, the outer ones are not */
     SPPROF_SAMPLE_UNASKED = 4,   /* seen from outside, for the thread did not take the signal that asks
                                   * it to look itself, or was not met running: if it ran, frames may be

@@ -10,7 +10,7 @@ struct work {
     void (*callback)(void); /* one of ctypes, which makes the states; NULL: `function` is called, */
     void *function;         /* a Python function without arguments, with states of the pool's own */
     int calls;
-    long spin, pause; /* after each call: nanoseconds of CPU time, and asleep */
+    long spin, pause;   /* after each call: nanoseconds of CPU time, and asleep */
     _Atomic long lived; /* nanoseconds, all threads together; set by the pool */
 };
 
