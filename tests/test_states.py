@@ -200,9 +200,11 @@ def test_list_that_does_not_say_leaves_the_tick_lost(listed):
 
 
 def test_state_that_can_be_walked_is_not_looked_for(listed):
-    """The list may be long."""
-    listed.sampler.interpreter = 0
+    """The list may be long, and is of another moment."""
+    listed.list()
     listed.tick()
+    assert listed.pop()[1] == listed.image.whole().frames
     listed.image.set_current(listed.image.chain[-1] + 4)
     listed.tick()
     assert listed.stats.outcomes == {"captured": 1, "alignment": 1}
+    assert listed.slot.thread_state == listed.own

@@ -163,6 +163,7 @@ struct shown {
 static struct tenancy {
     int thread;
     pid_t tid;
+    unsigned slot;
     uint32_t words;     /* of its ring */
     int64_t rest_until; /* by its thread's CPU clock */
     uint32_t due;       /* ticks that nobody has taken, */
@@ -233,11 +234,31 @@ static struct tenancy *tenancy_of(int thread) {
     return threads[thread].tenancy < 0 ? NULL : &tenancies[threads[thread].tenancy];
 }
 
+/* Nobody has it, and no sample that nobody has drained waits in it. */
+static bool is_free(unsigned slot) {
+    for (uint32_t i = 0; i < model.tenancies; i++) {
+        bool waits = tenancies[i].count > 0 && !model.sink, lives = threads[tenancies[i].thread].tenancy == i;
+        if (tenancies[i].slot == slot && (lives || waits))
+            return false;
+    }
+    return true;
+}
+
+/* The first that is free, which says when a thread is visited. */
+static unsigned free_slot(void) {
+    unsigned slot = 0;
+    while (!is_free(slot))
+        slot++;
+    return slot;
+}
+
 static void admit(int thread) {
+    unsigned slot = free_slot();
     threads[thread].tenancy = model.tenancies;
     struct tenancy *tenancy = &tenancies[model.tenancies++];
     tenancy->thread = thread;
     tenancy->tid = tid_of(thread);
+    tenancy->slot = slot;
     tenancy->words = tenancy->first = tenancy->count = 0;
     tenancy->rest_until = 0;
     tenancy->due = 0;
@@ -1102,18 +1123,30 @@ static void model_look_at(int thread, bool at_last) {
     tenancy->due = 0;
 }
 
+/* The threads that the session knows, as they are visited. How many there are. */
+static int in_order_of_slots(int known[THREADS]) {
+    int count = 0;
+    for (int thread = 0; thread < THREADS; thread++) {
+        if (threads[thread].tenancy < 0)
+            continue;
+        int place = count++;
+        for (; place > 0 && tenancy_of(known[place - 1])->slot > tenancy_of(thread)->slot; place--)
+            known[place] = known[place - 1];
+        known[place] = thread;
+    }
+    return count;
+}
+
 /* The monitor has taken the fault signals back before it looks. */
 static void model_observe(bool by_the_session, bool at_last) {
+    int visited[THREADS], count = in_order_of_slots(visited);
     model.finds_stack = by_the_session;
     model.wait.least = model.wait.most = UINT64_MAX;
-    for (int i = 0; i < THREADS; i++) {
-        if (threads[i].tenancy < 0)
-            continue;
-        if (foreseen[heir_of(i)].alive)
-            model_look_at(i, at_last);
+    for (int i = 0; i < count; i++)
+        if (foreseen[heir_of(visited[i])].alive)
+            model_look_at(visited[i], at_last);
         else
-            leave(i);
-    }
+            leave(visited[i]);
 }
 
 static struct {
