@@ -57,8 +57,10 @@ def test_every_regression_passes(name):
 
 def test_every_reason_has_a_seed():
     named = {path.name.partition("-")[0] for target in TARGETS.values() for path in target.corpus.iterdir()}
-    assert set(REASONS) <= named
-    assert {name for target in TARGETS.values() for name in target.reasons} == set(REASONS) == set(synthetic.REASONS)
+    given = set(REASONS) - {"no_memory"}  # which the core does not give: who keeps the samples does
+    assert given <= named
+    assert {name for target in TARGETS.values() for name in target.reasons} == given
+    assert set(REASONS) == set(synthetic.REASONS)
 
 
 def test_seeds_are_those_that_the_generator_writes():
