@@ -67,8 +67,6 @@ class ChainedOwners(Antagonist):
             mended = self.library.chained_fault(times)
             expect(mended == times, f"{mended} of {times} faults were mended")
             for owner in (0, 1):
-                merged = ctypes.c_int()
-                received = self.library.chained_send(owner, times, ctypes.byref(merged))
+                received = self.library.chained_send(owner, times)
                 expect(received == times, f"owner {owner} got {received} of {times} signals")
-                expect(merged.value <= 1 + times // 4, f"{merged.value} of {times} signals met a tick on its way")
         busy(dice.randrange(3000))

@@ -43,11 +43,6 @@ class Storm(Antagonist):
         # The handlers stay, and count what nobody reads: the default action would end the process.
 
 
-class ForeignProf(Storm):
-    def numbers(self):
-        return (signal.SIGPROF, spprof.signal_number())
-
-
 class User(Storm):
     def numbers(self):
         return (signal.SIGUSR1, signal.SIGUSR2)
@@ -62,6 +57,13 @@ class RealTime(Storm):
             super().round(dice)
         except BlockingIOError:
             pass  # no room for one more that waits: a neighbour may have set that limit, and then nobody has
+
+
+class ForeignProf(RealTime):
+    """SIGPROF, and the signal by which threads are asked."""
+
+    def numbers(self):
+        return (signal.SIGPROF, spprof.signal_number())
 
 
 class Alarm(Storm):
