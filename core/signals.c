@@ -233,8 +233,10 @@ static int replace_in_front(int signal, struct sigaction expected, struct sigact
 
 int signals_choose(void) {
     struct sigaction present;
+    sigset_t blocked;
+    pthread_sigmask(SIG_SETMASK, NULL, &blocked);
     for (int signal = SIGNALS_CHOICE_FIRST; signal >= SIGNALS_CHOICE_LAST; signal--)
-        if (sigaction(signal, NULL, &present) == 0 && present.sa_handler == SIG_DFL)
+        if (!sigismember(&blocked, signal) && sigaction(signal, NULL, &present) == 0 && present.sa_handler == SIG_DFL)
             return signal;
     return SIGPROF;
 }

@@ -28,8 +28,9 @@
 #define SIGNALS_CHOICE_FIRST 58
 #define SIGNALS_CHOICE_LAST 40
 
-/* A signal that nobody has an action for, to be ours: a real-time one, of which two do not become one, and which programs
- * leave alone. SIGPROF where every one of the choice has its owner. From ordinary code. */
+/* A signal that nobody has an action for, and that the calling thread does not block, as who waits for one does; to be ours: a
+ * real-time one, of which two do not become one, and which programs leave alone. SIGPROF where there is none. From ordinary
+ * code. */
 int signals_choose(void);
 
 /* Says whether a signal is ours, and if so deals with it. May change errno. */

@@ -55,6 +55,8 @@ def test_cpu_time_of_threads_made_in_c(every_interpreter, library, pool):
 def test_time_of_threads_made_in_c(every_interpreter, library, pool):
     found = run(every_interpreter, library, "wall", pool)
     check_threads(found)
-    assert sum(whole for _, _, whole in found["pool"]) >= 0.85 * found["lived"] > 20, found
-    if pool != "callbacks that wait":
-        check_job(found, pool)
+    inside, without, whole = map(sum, zip(*found["pool"], strict=True))
+    assert whole >= 0.85 * found["lived"] > 20, found
+    assert inside > 0, found
+    if share_in_python(pool) < 1:  # how much of each goes by the processors that others leave, and by the GIL
+        assert without > 0, found

@@ -71,6 +71,9 @@ def choices(path):
     assert library.signals_choose() == first - 2, "an owner's signal was chosen"
     signal.signal(first, signal.SIG_DFL)
     assert library.signals_choose() == first
+    signal.pthread_sigmask(signal.SIG_BLOCK, [first])
+    assert library.signals_choose() == first - 2, "a signal was chosen that somebody waits for"
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [first])
     for number in range(signal.SIGRTMIN, signal.SIGRTMAX + 1):
         signal.signal(number, signal.SIG_IGN)
     assert library.signals_choose() == signal.SIGPROF

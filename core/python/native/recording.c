@@ -179,17 +179,20 @@ enum recording_result recording_start(const struct spprof_config *config, PyObje
 
 /* --- stop, statistics ----------------------------------------------------------------------- */
 
-/* Of the session, with what was captured and could not be kept. A loss is read before the tick that it was of, so that
- * no more is lost than was captured. Detached, with `calls` held. */
+static uint64_t least_of(uint64_t left, uint64_t right) { return left < right ? left : right; }
+
+/* Of the session, with what was captured and could not be kept. A stack can be taken from its ring, and be lost, before its
+ * tick is counted. Detached, with `calls` held. */
 static void get_stats(struct spprof_stats *stats) {
     const struct profile *profile = present.profile;
     uint64_t samples = profile != NULL ? atomic_read(counter_snapshot, &profile->lost_samples) : 0;
     uint64_t ticks = profile != NULL ? atomic_read(counter_snapshot, &profile->lost_ticks) : 0;
     stats->size = sizeof *stats;
     spprof_get_stats(stats);
+    ticks = least_of(ticks, stats->by_reason[SPPROF_CAPTURED]);
     stats->by_reason[SPPROF_CAPTURED] -= ticks;
     stats->by_reason[SPPROF_NO_MEMORY] += ticks;
-    stats->samples -= samples;
+    stats->samples -= least_of(samples, stats->samples);
 }
 
 /* Detached. */
