@@ -21,6 +21,7 @@ sys.path.append(str(Path(__file__).resolve().parent.parent))  # for the referenc
 
 import provision
 import support
+import synthetic
 
 from stress.children import hear_signals
 from stress.interpreters import FREE_THREADED
@@ -44,6 +45,13 @@ def pytest_configure(config):
         profiles.load()
     except ValueError as error:
         raise pytest.UsageError(str(error)) from None
+
+
+@pytest.fixture(scope="session")
+def ticks(tmp_path_factory):
+    """The core with a clock that tests set (tests/native/ticks.c). One for all: each has thread-local storage of its own, of
+    which a process can load only so much."""
+    return synthetic.build(tmp_path_factory.mktemp("native"), "ticks.c", "-shared")
 
 
 def provided(function, *arguments):

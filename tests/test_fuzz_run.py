@@ -361,4 +361,4 @@ def test_cpu_time_is_that_of_all_that_was_started():
 
 
 def test_every_reason_is_asked_of_a_target():
-    assert {name for target in TARGETS.values() for name in target.reasons} == set(REASONS)
+    assert {name for target in TARGETS.values() for name in target.reasons} == set(REASONS) - {"no_memory"}

@@ -174,11 +174,6 @@ def native(tmp_path_factory):
     return tmp_path_factory.mktemp("native")
 
 
-@pytest.fixture(scope="session")
-def ticks(native):
-    return synthetic.build(native, "ticks.c", "-shared")
-
-
 class Rig:
     """A session's side of the handler, made by hand: one slot, one synthetic thread."""
 

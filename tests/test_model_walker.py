@@ -16,7 +16,7 @@ from profiles import examples, must_reach
 from model import OUTCOMES, walker
 
 # Not of a walk, but of what a session makes of it: test_model_session.py reaches these.
-OF_THE_SESSION = {"ring_full", "busy", "throttled"}
+OF_THE_SESSION = {"ring_full", "busy", "throttled", "no_memory"}
 ROOM = 64  # frames noted for a second look
 
 

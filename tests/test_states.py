@@ -51,14 +51,9 @@ class Listed(Rig):
         put_int(self.image.at("thread.status", state), 1 | BOUND | UNBOUND)
 
 
-@pytest.fixture(scope="session")
-def library(tmp_path_factory):
-    return synthetic.build(tmp_path_factory.mktemp("native"), "ticks.c", "-shared")
-
-
 @pytest.fixture
-def listed(library):
-    made = Listed(library)
+def listed(ticks):
+    made = Listed(ticks)
     with synthetic.fault_handler(made.library):
         yield made
 

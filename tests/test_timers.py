@@ -9,7 +9,6 @@ import time
 
 import pytest
 import support
-import synthetic
 
 VALUE = ctypes.c_uint64(5)
 OURS = signal.SIGRTMAX - 6
@@ -23,8 +22,8 @@ def wait_until(condition):
 
 
 @pytest.fixture(scope="session")
-def library(tmp_path_factory):
-    return ctypes.CDLL(str(synthetic.build(tmp_path_factory.mktemp("native"), "ticks.c", "-shared")))
+def library(ticks):
+    return ctypes.CDLL(str(ticks))
 
 
 class Sleeper(threading.Thread):

@@ -74,8 +74,8 @@ PROOFS = (
     Proof("walk_confirm", "walk_proof.c", 3, walk("0x030e", "-DCONFIRM", "-DLOOKS=3"), False),
     Proof("ring_push", "ring_proof.c", 3, ("-DPUSH", "--unwind", "6")),
     Proof("ring_pop", "ring_proof.c", 4, ("--unwind", "6")),
-    Proof("counters_law", "counters_proof.c", 2, ("-DSEQUENCE", "-DSNAPSHOT_TRIES=2", "--unwind", "17"), False),
-    Proof("counters_beside", "counters_proof.c", 4, ("-DSNAPSHOT_TRIES=1", "--unwind", "17", "--no-standard-checks")),
+    Proof("counters_law", "counters_proof.c", 2, ("-DSEQUENCE", "-DSNAPSHOT_TRIES=2", "--unwind", "19"), False),
+    Proof("counters_beside", "counters_proof.c", 4, ("-DSNAPSHOT_TRIES=1", "--unwind", "19", "--no-standard-checks")),
     *layouts(),
 )  # fmt: skip
 

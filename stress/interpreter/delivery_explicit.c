@@ -76,6 +76,8 @@ int timers_ask(int timer) {
 
 int timers_ask_later(int timer) { return timers_ask(timer); }
 
+bool timers_has_fired(int timer) { return timer != NO_TIMER && get(&cells[timer % CELLS].timer) == 0; }
+
 void timers_close(int timer) { timers_rest(timer); }
 
 void timers_rest(int timer) {
