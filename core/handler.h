@@ -61,13 +61,12 @@ struct record {
 struct watch {
     int timer;            /* asks the thread when it is set; NO_TIMER: it cannot be asked */
     int cpu_timer;        /* and once it runs again; NO_TIMER: then only the monitor sees to it */
-    bool is_new;          /* it has not been looked at yet */
     uint32_t idle_visits; /* in a row, at which it had not run */
     int64_t asked_at;     /* its CPU time when it was asked last, ns, */
     int64_t waits_at;     /* and when the other timer was set; negative: it is not */
     uint64_t left_at;     /* CLOCK_MONOTONIC at the last look before which no tick was due on it, ns */
-    int64_t next;         /* where ticks are of its CPU time: that at which the next is due, ns, */
-    int64_t used;         /* and that at the last look, ns */
+    int64_t used;         /* its CPU time at the last look, ns */
+    int64_t next; /* that at which its next tick is due; by the clock: CLOCK_MONOTONIC, none before that is its */
     /* Its C stack, for looks from outside: at first as the slot has it, both 0 where it is not known;
      * and when it was looked for last (CLOCK_MONOTONIC, ns). */
     uintptr_t stack_low, stack_high;

@@ -67,3 +67,11 @@ def test_stack_that_cannot_be_found_at_a_threads_birth_is_found_later(freethread
     assert law_holds(stats)
     assert stats["dropped"]["stack_unknown"] > 0 and stats["dropped"]["bounds"] == 0
     assert "wait_for_event" in found["names"]
+
+
+def test_thread_that_is_born_after_a_pause_is_not_charged_with_it(freethreaded):
+    """Of half a second, fifty ticks, in which it was not there."""
+    found = freethreaded.run("paused").json
+    assert len(found["ticks"]) == 3 and any(found["ticks"])
+    for ticks, life in zip(found["ticks"], found["lived"], strict=True):
+        assert ticks <= life + 5, found

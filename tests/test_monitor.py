@@ -16,6 +16,7 @@ UNASKED, DETACHED = 4, 1
 MS = 1_000_000
 LEFT_MOST = 1_000_000_000  # ns, that ticks stay due on a thread that is not met running
 SOUGHT_APART = 1_000_000_000  # ns, at least, between two searches for one thread's stack
+LATE = 10**18  # ns
 AGES = 5_000_000_000  # ns of CPU time that the thread has used
 
 
@@ -25,6 +26,7 @@ class Monitor(ctypes.Structure):
         ("reader", synthetic.Reader),
         ("interval", ctypes.c_uint64),
         ("ticks", ctypes.c_uint32),
+        ("apart", ctypes.c_uint64),
         ("now", ctypes.c_uint64),
         ("is_last", ctypes.c_bool),
         ("turn", ctypes.c_uint32),
@@ -52,9 +54,10 @@ class Watched(Rig):
         self.stack_up()
         self.room = (synthetic.Look * 256)()
         self.observer = synthetic.Observer(looks=ctypes.addressof(self.room), room=256)
-        self.monitor = Monitor(observer=ctypes.addressof(self.observer), ticks=1, turns=1)
+        self.monitor = Monitor(observer=ctypes.addressof(self.observer), ticks=1, turns=1, apart=MS)
         self.slot.watch.timer, self.slot.watch.cpu_timer = TIMER, CPU_TIMER
         self.slot.watch.waits_at = -1
+        self.slot.watch.next = -LATE  # it has been there for ever
         self.slot.stack_low, self.slot.stack_high = self.image.stack.start, self.image.stack.end
         watch = self.slot.watch
         watch.stack_low, watch.stack_high = self.slot.stack_low, self.slot.stack_high
@@ -292,10 +295,13 @@ def test_where_entry_frames_stand_is_learnt_from_a_thread_that_stands(thread):
 
 
 def test_new_thread_is_not_charged_for_what_was_before_it(thread):
-    thread.slot.watch.is_new = True
-    thread.stands(ticks=220)
-    thread.stands(ticks=20)
-    assert [weight for weight, _, _ in thread.records()] == [1, 20]
+    thread.slot.watch.next = LATE
+    thread.stands(ticks=220, now=LATE)
+    thread.stands(ticks=201)  # a late look is followed at once by one for what was missed
+    thread.stands(ticks=1, now=LATE + MS)
+    thread.stands(ticks=20, now=LATE + 21 * MS)
+    thread.stands(ticks=300, now=LATE + 221 * MS)  # a pause in its life is its own
+    assert [weight for weight, _, _ in thread.records()] == [1, 1, 20, 200]
 
 
 def test_ticks_of_cpu_time(thread):

@@ -38,11 +38,14 @@ static uint64_t due_by_cpu_time(struct watch *watch, struct monitor *monitor, in
     return ended;
 }
 
-/* A thread that is looked at for the first time was not there for the ticks that a late monitor has missed. */
+/* A thread was not there for the ticks that a late monitor has missed before it was found, in this look or in the next: a late
+ * look is followed by one for what was missed. */
 static uint64_t due_by_the_clock(struct watch *watch, const struct monitor *monitor) {
-    bool is_new = watch->is_new;
-    watch->is_new = false;
-    return is_new ? 1 : monitor->ticks;
+    int64_t since = (int64_t)monitor->now - watch->next;
+    uint64_t most = since < 0 ? 0 : 1 + (uint64_t)since / monitor->apart;
+    uint64_t due = monitor->ticks < most ? monitor->ticks : most;
+    watch->next += (int64_t)(due * monitor->apart);
+    return due;
 }
 
 /* --- where stacks lie ----------------------------------------------------------------------------- */

@@ -31,6 +31,7 @@ struct monitor {
     struct reader reader;
     uint64_t interval; /* of each thread's CPU time, ns; 0: all threads have `ticks` due, by the clock */
     uint32_t ticks;
+    uint64_t apart; /* ticks by the clock are so far from each other, ns */
     uint64_t now;   /* CLOCK_MONOTONIC, ns */
     bool is_last;   /* the session ends: ticks do not stay due */
     uint32_t turn;  /* of the threads that have not run for some visits only those are visited whose */

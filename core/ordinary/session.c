@@ -303,6 +303,7 @@ static void look_at_all(uint32_t ticks, bool is_last) {
                               .reader = ordinary_reader(),
                               .interval = by_the_clock() ? 0 : session.config.interval,
                               .ticks = ticks,
+                              .apart = session.config.interval,
                               .now = clock_now(),
                               .is_last = is_last,
                               .turn = session.turn++,

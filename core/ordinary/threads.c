@@ -222,9 +222,11 @@ static int start_watch(struct tenant *tenant, uint64_t scan_began) {
     int64_t used = timers_cpu_time(slot->tid);
     if (used < 0)
         return (int)used;
-    uint64_t first = 0;
-    if (registry.config.interval != 0)
+    uint64_t first, next = registry.last_scan != 0 ? clock_now() : 0;
+    if (registry.config.interval != 0) {
         counters_missed(&slot->counters, (uint32_t)missed_ticks(slot->thread, used, scan_began, &first));
+        next = (uint64_t)used + first;
+    }
     uint32_t number = (uint32_t)(tenant - registry.tenants);
     uint64_t value = tick_value(number, atomic_read(enter_lease, &slot->lease)) | VALUE_ASKS;
     tenant->timer = timer_or_none(clock_of_thread(slot->tid), slot->tid, value);
@@ -232,9 +234,8 @@ static int start_watch(struct tenant *tenant, uint64_t scan_began) {
         tenant->cpu_timer = timer_or_none(clock_of_thread(slot->tid), slot->tid, value);
     slot->watch = (struct watch){.timer = tenant->timer,
                                  .cpu_timer = tenant->cpu_timer,
-                                 .is_new = registry.last_scan != 0,
                                  .waits_at = -1,
-                                 .next = used + (int64_t)first,
+                                 .next = (int64_t)next,
                                  .used = used,
                                  .stack_low = slot->stack_low,
                                  .stack_high = slot->stack_high,

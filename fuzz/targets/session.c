@@ -169,7 +169,6 @@ static struct tenancy {
     uint32_t due;       /* ticks that nobody has taken, */
     bool asked;         /* a signal on its way that asks it to, */
     int64_t asked_at;   /* and its CPU time when that was sent */
-    bool is_new;        /* it was found after the start, and not looked at yet */
     int64_t next;       /* by its CPU clock: when its next tick is due, */
     int64_t used;       /* what it was at the last look, */
     int64_t waits_at;   /* and where it stood when its other timer was set; -1: it is not */
@@ -263,7 +262,7 @@ static void admit(int thread) {
     tenancy->rest_until = 0;
     tenancy->due = 0;
     tenancy->asked = tenancy->sent = tenancy->kept = false;
-    tenancy->is_new = model.last_look != 0;
+    tenancy->next = model.last_look != 0 ? (int64_t)fake_now() : 0;
     tenancy->waits_at = -1;
     tenancy->rests = 0;
     tenancy->has_timer[0] = !fake_refused.asking;
@@ -1001,9 +1000,10 @@ static uint32_t due_by_cpu_time(struct tenancy *tenancy, int64_t used) {
 
 /* A thread that is new was not there for what came due before. */
 static uint32_t due_by_the_clock(struct tenancy *tenancy) {
-    bool is_new = tenancy->is_new;
-    tenancy->is_new = false;
-    return is_new ? 1 : model.weight;
+    uint32_t due = 0;
+    for (; due < model.weight && tenancy->next <= (int64_t)fake_now(); due++)
+        tenancy->next += (int64_t)model.interval;
+    return due;
 }
 
 /* What a look found at a thread, by its CPU clock. */
