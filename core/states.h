@@ -22,14 +22,18 @@ struct state_fields {
     uint64_t interpreter, next, tid, thread_id, status;
 };
 
-/* The address of the list's first state, the newest; 0: it is empty. False where it cannot be read. */
-bool states_first(const struct reader *reader, uint64_t *state);
-
 /* Whether `state` is one of the session's interpreter. */
 bool states_read(const struct reader *reader, uintptr_t state, struct state_fields *fields);
 
 /* Whether it belongs to a thread. */
 bool states_bound(const struct state_fields *fields);
+
+/* What is done with each state, newest first. False: no more are wanted. */
+typedef bool states_visit(const struct reader *reader, uintptr_t state, const struct state_fields *fields,
+                          void *context);
+
+/* False where the list could not be read to its end, or to where no more were wanted: what was visited may not be all. */
+bool states_each(const struct reader *reader, states_visit *visit, void *context);
 
 /* The state of thread `tid`, which is the caller or stands still: the one that it has taken, else its newest; 0: it has none.
  * False where the list could not be read to its end. */

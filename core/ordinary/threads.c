@@ -398,20 +398,10 @@ int threads_admit(uintptr_t state, struct reader reader) {
     return readable ? meet(&reader, state, &fields, clock_now()) : -EINVAL;
 }
 
-/* Reads the list once; false where it changed so that the reading is not sound. */
-static bool read_list(const struct reader *reader, uint64_t began) {
-    uint64_t state;
-    if (!states_first(reader, &state))
-        return false;
-    for (uint32_t count = 0; state != 0; count++) {
-        struct state_fields fields;
-        if (count == STATES_MOST || !states_read(reader, state, &fields))
-            return false;
-        int error = meet(reader, state, &fields, began);
-        if (error != 0 && error != -ESRCH && error != -EINVAL) /* these two: the thread has ended meanwhile */
-            count_refused((int32_t)fields.tid, fields.thread_id);
-        state = fields.next;
-    }
+static bool meet_listed(const struct reader *reader, uintptr_t state, const struct state_fields *fields, void *began) {
+    int error = meet(reader, state, fields, *(const uint64_t *)began);
+    if (error != 0 && error != -ESRCH && error != -EINVAL) /* these two: the thread has ended meanwhile */
+        count_refused((int32_t)fields->tid, fields->thread_id);
     return true;
 }
 
@@ -421,7 +411,7 @@ bool threads_scan(struct reader reader) {
     uint64_t began = clock_now();
     registry.patience = NAPS;
     load_looking = true;
-    bool sound = read_list(&reader, began);
+    bool sound = states_each(&reader, meet_listed, &began);
     load_looking = false;
     if (sound) {
         let_go();
