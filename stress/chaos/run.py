@@ -132,7 +132,7 @@ def run_all(cells, pythons, options):
     def work(cell):
         with shares.take(1) as seconds:
             run_cell(cell, pythons[cell.interpreter], seconds, options, room, children)
-        print("\n".join([row(cell), *details(cell)]), flush=True)
+        print("\n".join([row(cell), *details(cell), ""]), end="", flush=True)  # in one piece: cells end at once
 
     try:
         run_at_once(work, cells, count, children)

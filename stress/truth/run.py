@@ -269,7 +269,8 @@ def details(cell):
 LEGEND = """
 waiting:  captured of the thread that only waits
 moved:    captured stacks that were not the one seen before on their thread
-kept:     captured of all walks
+walks:    ticks, of which one look may stand for several where it comes late; captured: looks
+kept:     ticks captured of all
 at 95 %:  the rate of impossible stacks, or the most that it can be where none was seen
 heap, process: what the C library's heap, where the core's memory is, and the whole process grew by in the last two thirds
           of the cell, without what the tally itself holds; compiled code makes free-threaded CPython grow by itself
@@ -343,7 +344,7 @@ def run_all(cells, pythons, total, patience):
     def work(cell):
         with shares.take(cell.weight) as seconds:
             run_cell(cell, pythons[cell.interpreter], seconds, patience, children)
-        print("\n".join([row(cell), *details(cell)]), flush=True)
+        print("\n".join([row(cell), *details(cell), ""]), end="", flush=True)  # in one piece: cells end at once
 
     try:
         run_at_once(work, cells, count, children)
