@@ -141,17 +141,7 @@ TARGETS = {
                 "",
                 "a timer that cannot be set running is not deleted",
             ),
-            reasons=(
-                "captured",
-                "bounds",
-                "fault",
-                "detached",
-                "no_thread_state",
-                "ring_full",
-                "busy",
-                "throttled",
-                "stack_unknown",
-            ),  # fmt: skip
+            reasons=("captured", "bounds", "fault", *REASONS[REASONS.index("detached") : REASONS.index("no_memory")]),
             harness=(
                 "session_kernel.c",
                 "session_owners.c",

@@ -183,8 +183,9 @@ int spprof_pause(void);
 int spprof_resume(void);
 
 /* The signal by which sessions of this process ask its threads: one for the life of the process, a real-time signal that
- * nobody had an action for when this or spprof_start was called first, or SIGPROF where there was none. A program that
- * handles, blocks or waits for every signal there is can leave it out, and a debugger pass it on. */
+ * nobody had an action for, and that the caller did not block, when this or spprof_start was called first, or SIGPROF where
+ * there was none. A program that handles, blocks or waits for every signal there is can leave it out, and a debugger pass
+ * it on. */
 int spprof_signal(void);
 
 /* Whether a session is active in this process. A forked child starts without one. Async-signal-safe. */

@@ -34,8 +34,8 @@ struct monitor {
     uint64_t apart; /* ticks by the clock are so far from each other, ns */
     uint64_t now;   /* CLOCK_MONOTONIC, ns */
     bool is_last;   /* the session ends: ticks do not stay due */
-    uint32_t turn;  /* of the threads that have not run for some visits only those are visited whose */
-    uint32_t turns; /* turn it is; 1: all are */
+    uint32_t turn;  /* that of this look: a thread that has not run for some visits is visited in one */
+    uint32_t turns; /* look of so many; 1: in each */
     uint32_t met;   /* counted up: threads that were there */
     /* The caller may open a file, to find one thread's stack that is not known. Cleared when one was
      * looked for: before Linux 6.11 that takes a reading of all of the process's mappings. */

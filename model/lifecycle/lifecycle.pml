@@ -155,7 +155,7 @@ inline threads_replace_abandoned() {
 #endif
 }
 
-/* --- handler.c: SIGPROF on the sampled thread, or on any thread while the kernel redirects a queued one --- */
+/* --- handler.c: the signal on the sampled thread, or on any thread while the kernel redirects a queued one --- */
 
 proctype handler() {
     byte mine, whose, my;

@@ -1,6 +1,6 @@
-/* Times the runs of the handler that threads are asked by, from outside: preloaded (LD_PRELOAD), it stands between sigaction and libc, and
- * puts its own function before any handler of such a signal that takes a siginfo. Who asks for the handler is told the one that
- * was given, so a session does not see that it is timed.
+/* Times the runs of the handler by which threads look at themselves, from outside: preloaded (LD_PRELOAD), it stands between
+ * sigaction and libc, and puts its own function before any handler of a signal that a session may choose that takes a
+ * siginfo. Who asks for the handler is told the one that was given, so a session does not see that it is timed.
  *
  * A run is timed by the thread's CPU clock: what another thread takes of the processor meanwhile does not count. Times
  * are in nanoseconds; the least that is shown is two readings of that clock.

@@ -197,7 +197,7 @@ static uintptr_t find_state(int32_t tid) {
 
 /* --- one point -------------------------------------------------------------------------------------------- */
 
-/* As the handler of SIGPROF does it: a thread's descriptor lies just past its stack, the initial thread's below. */
+/* As the handler does it: a thread's descriptor lies just past its stack, the initial thread's below. */
 static uintptr_t stack_high_of(uintptr_t stack_low) {
     uintptr_t descriptor = (uintptr_t)__builtin_thread_pointer();
     return stack_low < descriptor ? descriptor : target.main_stack_high;

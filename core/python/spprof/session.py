@@ -86,8 +86,8 @@ def is_active() -> bool:
 def signal_number() -> int:
     """The signal by which sessions of this process ask its threads to look at their own stacks.
 
-    One for the life of the process: a real-time signal that nobody had an action for when this or `start` was called
-    first, or SIGPROF where there was none. A program that handles, blocks or waits for every signal there is can leave it
+    One for the life of the process: a real-time signal that nobody had an action for, and that the calling thread did
+    not block, when this or `start` was called first, or SIGPROF where there was none. A program that handles, blocks or waits for every signal there is can leave it
     out. Raises RuntimeError where there is no native extension.
     """
     return _extension().signal_number()
