@@ -17,6 +17,9 @@ MEMORY_EACH = 400 << 20
 # What a run has open for each program that it watches (output, errors, findings), and for itself.
 FILES_EACH = 8
 FILES_KEPT = 64
+# How long the main thread sleeps before it looks whether an interrupt came, seconds: one that comes
+# as it falls asleep, or to another thread, does not wake it.
+LISTEN_SECONDS = 1
 
 
 def processors():
@@ -95,6 +98,12 @@ class Shares:
         return max(self.least, min(share, left - self.overhead))
 
 
+def over(jobs):
+    """Whether all of them have ended, or one has failed."""
+    ended = [job for job in jobs if job.done()]
+    return len(ended) == len(jobs) or any(job.exception() is not None for job in ended)
+
+
 def run_at_once(work, cells, count, children):
     """work(cell) of each, `count` at once, each on a thread of its own. Where one raises, or the run is
     interrupted, all `children` that they have started end, no more begin, and that is raised. Main
@@ -113,7 +122,8 @@ def run_at_once(work, cells, count, children):
     try:
         with undisturbed():  # the pool would not know a lane that is begun as an interrupt comes
             jobs = [pool.submit(attempt, cell) for cell in cells]
-        wait(jobs, return_when=FIRST_EXCEPTION)
+        while not over(jobs):
+            wait(jobs, LISTEN_SECONDS, FIRST_EXCEPTION)
     except BaseException:
         children.stop()
         raise

@@ -265,13 +265,16 @@ def test_cell_that_raises_ends_the_others_and_no_more_begin(raised):
     assert sorted(begun) == [0, 1]
 
 
-def test_interrupted_cells_end():
+@pytest.mark.parametrize("hears", [threading.main_thread, threading.current_thread])
+def test_interrupted_cells_end(hears):
+    """Also where the interrupt does not end the main thread's wait: it came an instant before, or to
+    another thread."""
     all_of_them, began = children.Children(), []
 
     def work(cell):
         with all_of_them.start(["sleep", "600"]) as child:
             began.append(child)
-            signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+            signal.pthread_kill(hears().ident, signal.SIGINT)
             child.wait()
 
     with pytest.raises(KeyboardInterrupt):
