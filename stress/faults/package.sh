@@ -29,8 +29,9 @@ module=$(basename build/python/"$name"/spprof/_native*.so)
     -Wl,--whole-archive "$archive" -Wl,--no-whole-archive -lpthread -ldl -lrt
 mv "$folder/module.new" "$package/$module"
 find "$package" -type l -delete
-for file in core/python/spprof/*.py; do
-    ln -sr "$file" "$package/"
+(cd core/python/spprof && find . -name '*.py' -printf '%P\n') | while read -r file; do
+    mkdir -p "$package/$(dirname "$file")"
+    ln -sr "core/python/spprof/$file" "$package/$file"
 done
 cat "$folder"/*.o.d > "$stamp.d"
 : > "$stamp"
