@@ -10,7 +10,7 @@ import pytest
 import support
 from hypothesis import given
 from hypothesis import strategies as st
-from test_profile import REASONS, collected, formats, profiles, report, spprof  # with the package in reach
+from test_profile import REASONS, collected, formats, records, report, spprof  # with the package in reach
 
 sys.path.insert(0, str(support.ROOT / "fuzz"))
 
@@ -50,7 +50,7 @@ def recordings(draw):
 
 
 def profile_of(codes, nodes, samples, threads, losses, interval):
-    named = [profiles.Thread(index, tid, name) for index, (tid, name) in enumerate(threads)]
+    named = [records.Thread(index, tid, name) for index, (tid, name) in enumerate(threads)]
     native = collected(codes, nodes, samples, threads, **losses)
     return spprof.Profile(native, mode="cpu", interval_ms=interval, threads=named)
 

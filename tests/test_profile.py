@@ -18,7 +18,7 @@ except ModuleNotFoundError:
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "core" / "python"))
     import spprof
 
-from spprof import formats, profiles, report, session
+from spprof import calltree, formats, records, report, session
 
 REASONS = ("bounds", "ring_full", "busy")
 
@@ -100,7 +100,7 @@ NODES = [(-1, 0, 2), (0, 1, 11), (1, 2, 6), (0, 1, 12), (1, 1, 11)]
 
 def make_profile(codes=CODES, nodes=NODES, samples=(), threads=((11, "main"),), interval_ms=10, **dropped):
     native = collected(codes, nodes, samples, threads, **dropped)
-    named = profiles.name_threads(native["threads"], {}, "")
+    named = records.name_threads(native["threads"], {}, "")
     return spprof.Profile(native, mode="cpu", interval_ms=interval_ms, threads=named)
 
 
@@ -452,7 +452,7 @@ def test_thread_names():
         (1, "python", None), (2, "python", None), (3, "worker", None), (4, "", None), (1, "python", None),
         (5, "worker", "its last name"), (6, "worker", ""), (1, "worker", "of that life"),
     ]  # fmt: skip
-    named = profiles.name_threads(found, {1: "MainThread", 5: "another's"}, "python")
+    named = records.name_threads(found, {1: "MainThread", 5: "another's"}, "python")
     assert [(thread.index, thread.native_id, thread.name) for thread in named] == [
         (0, 1, "thread 1"),  # an earlier thread whose id was used again
         (1, 2, "thread 2"),
@@ -463,7 +463,7 @@ def test_thread_names():
         (6, 6, "thread 6"),
         (7, 1, "of that life"),
     ]
-    assert profiles.name_threads([(1, "python", None)], {1: "MainThread"}, "python")[0].name == "MainThread"
+    assert records.name_threads([(1, "python", None)], {1: "MainThread"}, "python")[0].name == "MainThread"
 
 
 def test_stop_names_the_living_threads(native):
@@ -697,8 +697,8 @@ def test_saving_follows_the_path_of_each_stack_once(monkeypatch, tmp_path, forma
     nodes = [(-1, 0, 1), *((0, 1, line) for line in range(1, count))]
     profile = make_profile(nodes=nodes, samples=[(0, 0, node, 1, 0) for _ in range(3) for node in range(count)])
     followed = []
-    path = profiles.CallTree.path
-    monkeypatch.setattr(profiles.CallTree, "path", lambda tree, node: followed.append(node) or path(tree, node))
+    path = calltree.CallTree.path
+    monkeypatch.setattr(calltree.CallTree, "path", lambda tree, node: followed.append(node) or path(tree, node))
     profile.save(tmp_path / "saved", format)
     assert sorted(followed) == list(range(count))
     followed.clear()

@@ -8,15 +8,22 @@ import recording
 import resolve
 
 LARGEST = 4096  # bytes of an input that are looked at
-WATCHED = ("spprof.counters", "spprof.formats", "spprof.profiles", "spprof.report")
+WATCHED = (
+    "spprof.counters",
+    "spprof.records",
+    "spprof.calltree",
+    "spprof.formats",
+    "spprof.profiles",
+    "spprof.report",
+)
 
 
 class Target:
     """Tries one input after another. `modules` are those of WATCHED, by their names."""
 
     def __init__(self, modules):
-        self.formats, self.profiles, self.report = (
-            modules[f"spprof.{name}"] for name in ("formats", "profiles", "report")
+        self.records, self.formats, self.profiles, self.report = (
+            modules[f"spprof.{name}"] for name in ("records", "formats", "profiles", "report")
         )
         oracle.same("the formats", set(self.formats.FORMATS), set(oracle.READERS))
         self.resolver = resolve.Resolver()
@@ -36,7 +43,8 @@ class Target:
         return words_of(recorded, session, written), (*written.values(), "\n".join(summary))
 
     def profile_of(self, recorded):
-        threads = [self.profiles.Thread(number, *thread) for number, thread in enumerate(recorded.threads)]
+        thread = self.records.Thread
+        threads = [thread(number, *known) for number, known in enumerate(recorded.threads)]
         native = self.resolver.native(recorded)
         return self.profiles.Profile(native, mode=recorded.mode, interval_ms=recorded.interval, threads=threads)
 

@@ -13,7 +13,7 @@ import time
 
 import spprof
 from scenario import result
-from spprof import _native, profiles
+from spprof import _native, records
 
 THREADS = 4
 WORK = """
@@ -65,7 +65,7 @@ for thread in threads:
 for thread in threads:
     thread.join()
 _, raw = _native.stop()
-found_threads = profiles.name_threads(raw["threads"], {}, "")
+found_threads = records.name_threads(raw["threads"], {}, "")
 profile = spprof.Profile(raw, mode="cpu", interval_ms=interval / 1e6, threads=found_threads)
 
 right, wrong = 0, []

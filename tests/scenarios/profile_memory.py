@@ -23,7 +23,7 @@ for _ in range(200):
     work.loop()
 profile = spprof.stop()
 samples = [(sample.time_ns, sample.weight, sample.stack) for sample in profile]
-addresses = [address_of(profile._native[name]) for name in ("nodes", "samples")]
+addresses = [address_of(profile._records.native[name]) for name in ("nodes", "samples")]
 before = [is_mapped(address) for address in addresses]
 pickled = pickle.dumps(profile)
 del profile

@@ -14,8 +14,10 @@ __version__ = "0.1.0"
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from .calltree import Function
     from .counters import Stats
-    from .profiles import Frame, Function, Profile, Sample, Thread
+    from .profiles import Profile
+    from .records import Frame, Sample, Thread
     from .session import Profiler, is_active, profile, signal_number, start, stats, stop
 
 __all__ = [
@@ -46,9 +48,9 @@ def _is_command() -> bool:
 
 def _load() -> None:
     """Put every name of `__all__` here."""
-    from . import counters, profiles, session
+    from . import calltree, counters, profiles, records, session
 
-    for module in (counters, profiles, session):
+    for module in (calltree, counters, profiles, records, session):
         globals().update({name: getattr(module, name) for name in __all__ if hasattr(module, name)})
 
 

@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from . import __version__
 
 if TYPE_CHECKING:
-    from .profiles import Frame, Profile, Thread
+    from .profiles import Profile
+    from .records import Frame, Thread
 
 _LOST = "[lost samples]"
 _TRUNCATED = "[truncated]"

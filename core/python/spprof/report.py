@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from .calltree import Function
     from .counters import Stats
-    from .profiles import Function, Profile
+    from .profiles import Profile
 
 _FUNCTIONS = 10
 _WIDTH = 100

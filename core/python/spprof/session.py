@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar, cast, overl
 
 from . import formats
 from .counters import Stats, public_stats, zero_counters
-from .profiles import Profile, name_threads
+from .profiles import Profile
+from .records import name_threads
 
 if TYPE_CHECKING:
     from types import ModuleType, TracebackType
