@@ -55,10 +55,10 @@ def lines_in(file):
     return found
 
 
-def row(file, watch):
-    """How many lines of a file were run, and which were not."""
+def row(file, shown, watch):
+    """How many lines of a file were run, and which were not; `shown` is its name in the row."""
     everything = lines_in(file)
     seen = {line for name, line in watch.seen if name == file}
     missed = sorted(everything - seen)
     told = f"; not {', '.join(map(str, missed))}" if missed else ""
-    return f"{Path(file).name:16} {len(everything & seen):4} of {len(everything):4} lines{told}"
+    return f"{shown!s:28} {len(everything & seen):4} of {len(everything):4} lines{told}"

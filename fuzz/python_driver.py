@@ -195,12 +195,18 @@ def coverage(target, packages, program, arguments):
     """Which lines of the package the inputs reach, by file; on standard output, behind what a replay says."""
     module = module_of(target)
     inputs = list(inputs_below(arguments, module.LARGEST))
-    files = [str(Path(packages, *name.split(".")).with_suffix(".py")) for name in module.WATCHED]
+    files = [file_of(packages, name) for name in module.WATCHED]
     with lines.Watch(files) as watch:  # the modules are run too when they are imported
         status = try_all(target, module.Target(import_watched(module, packages)), inputs)
     for file in files:
-        print(lines.row(file, watch))
+        print(lines.row(file, Path(file).relative_to(packages), watch))
     return status
+
+
+def file_of(packages, name):
+    """Where a module is, without importing what is around it."""
+    place = Path(packages, *name.split("."))
+    return str(place / "__init__.py" if place.is_dir() else place.with_suffix(".py"))
 
 
 MODES = {"fuzz": fuzz, "replay": replay, "coverage": coverage}

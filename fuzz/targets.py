@@ -175,7 +175,7 @@ TARGETS = {
         Target(
             "output",
             Planted(
-                "core/python/spprof/formats.py",
+                "core/python/spprof/formats/escapes.py",
                 'if code < 0x10000 else f"',
                 'if code < 0x100000 else f"',
                 "an unprintable character past U+FFFF is escaped with a digit too many for its prefix",

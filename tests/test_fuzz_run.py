@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -162,17 +163,32 @@ def test_writer_that_raises_is_reported(tmp_path):
     """A package whose writer fails: one line that says where, and the command that repeats it."""
     packages = tmp_path / "packages"
     shutil.copytree(support.ROOT / "core" / "python" / "spprof", packages / "spprof")
-    writer = packages / "spprof" / "formats.py"
+    writer = packages / "spprof" / "formats" / "collapsed.py"
     sound = writer.read_text()
-    writer.write_text(sound.replace("roots = [_collapsed", 'raise RuntimeError("no\\nmore")\n    roots = [_collapsed'))
+    failing = 'raise RuntimeError("no\\nmore")\n    roots = '
+    writer.write_text(sound.replace("roots = ", failing))
     assert writer.read_text() != sound
     seed = TARGETS["output"].corpus / "captured"
     driver = [sys.executable, FUZZ / "python_driver.py", "replay", "output", packages, "launcher", seed]
     done = subprocess.run(driver, capture_output=True, text=True)
     assert done.returncode == 1
     complaint, repeat = done.stderr.splitlines()[-2:]
-    assert complaint.startswith("fuzz: output: RuntimeError: no more (formats.py:")
+    assert complaint.startswith("fuzz: output: RuntimeError: no more (collapsed.py:")
     assert repeat == f"fuzz: output: repeat with: fuzz/replay output {seed}"
+
+
+def test_coverage_has_a_row_for_each_module():
+    """A folder of modules has one for its own file too; what is run on import alone counts."""
+    seed = TARGETS["output"].corpus / "captured"
+    packages = support.ROOT / "core" / "python"
+    driver = [sys.executable, FUZZ / "python_driver.py", "coverage", "output", packages]
+    done = subprocess.run([*driver, "launcher", seed], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    rows = dict(re.findall(r"^(spprof/\S+\.py) +(\d+) of ", done.stdout, re.MULTILINE))
+    files = (packages / "spprof" / "formats").glob("*.py")
+    watched = {str(file.relative_to(packages)) for file in files}
+    assert "spprof/formats/__init__.py" in watched <= rows.keys()
+    assert "0" not in rows.values()
 
 
 def test_without_atheris(tmp_path):

@@ -74,7 +74,7 @@ def session_of(codes, nodes, samples, threads, losses, interval):
 
 def written(profile, name):
     """The bytes of a file in that format, without the file."""
-    return "".join(formats.get(name).write(profile)).encode("utf-8")
+    return "".join(formats.get(name).write(profile.tree)).encode("utf-8")
 
 
 def saved(profile, name, folder):
@@ -130,26 +130,39 @@ def test_megabyte_names(tmp_path, piece):
 # --- writers that would not do --------------------------------------------------------------------------------
 
 WEAKER = {
-    "nothing_escaped": ("escaped", lambda text, also="": text),
-    "no_backslash_escaped": ("escaped", lambda text, also="": ESCAPED(text, ";")),
-    "no_semicolon_escaped": ("escaped", lambda text, also="": ESCAPED(text, "\\")),
-    "unprintable_dropped": ("escaped", lambda text, also="": ESCAPED("".join(filter(str.isprintable, text)))),
-    "short_escapes_only": ("_escape_sequence", lambda code: f"\\x{code & 0xFF:02x}"),
-    "thread_may_pass_for_losses": ("_collapsed_root", lambda thread: ESCAPED(thread)),
-    "no_line": ("_collapsed_frame", lambda frame: ESCAPED(f"{frame.name} ({frame.filename})")),
-    "quotes_by_hand": ("_speedscope_frame", lambda frame: f'{{"name": "{frame.name}", "file": "{frame.filename}"}}'),
-    "same_name_same_frame": ("_speedscope_frame", lambda frame: json.dumps({"name": frame.name})),
-    "losses_left_out": ("_losses", lambda profile: iter(())),
-    "thread_names_alone": ("_thread_labels", lambda threads: [str(thread.native_id) for thread in threads]),
+    "nothing_escaped": ("collapsed", "escaped", lambda text, also="": text),
+    "no_backslash_escaped": ("collapsed", "escaped", lambda text, also="": ESCAPED(text, ";")),
+    "no_semicolon_escaped": ("collapsed", "escaped", lambda text, also="": ESCAPED(text, "\\")),
+    "unprintable_dropped": (
+        "collapsed",
+        "escaped",
+        lambda text, also="": ESCAPED("".join(filter(str.isprintable, text))),
+    ),
+    "short_escapes_only": ("escapes", "_escape_sequence", lambda code: f"\\x{code & 0xFF:02x}"),
+    "thread_may_pass_for_losses": ("collapsed", "_root", lambda thread: ESCAPED(thread)),
+    "no_line": ("collapsed", "_frame", lambda frame: ESCAPED(f"{frame.name} ({frame.filename})")),
+    "quotes_by_hand": (
+        "speedscope",
+        "_frame",
+        lambda frame: f'{{"name": "{frame.name}", "file": "{frame.filename}"}}',
+    ),
+    "same_name_same_frame": ("speedscope", "_frame", lambda frame: json.dumps({"name": frame.name})),
+    "losses_left_out": ("labels", "losses", lambda stats: iter(())),
+    "thread_names_alone": (
+        "labels",
+        "thread_labels",
+        lambda threads: [str(thread.native_id) for thread in threads],
+    ),
 }
 ESCAPED = formats.escaped
 
 
 @pytest.mark.parametrize("name", WEAKER)
 def test_weaker_writer_is_found(monkeypatch, name):
-    function, weaker = WEAKER[name]
-    assert callable(getattr(formats, function))
-    monkeypatch.setattr(formats, function, weaker)
+    module, function, weaker = WEAKER[name]
+    sound = getattr(formats, module)
+    assert callable(getattr(sound, function))
+    monkeypatch.setattr(sound, function, weaker)
     found = 0
     for text in HOSTILE:
         for recording in (recording_named(text, "a.py", "t1"), recording_named("f", "a.py", text or "-")):

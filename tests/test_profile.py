@@ -8,6 +8,7 @@ import struct
 import sys
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import synthetic
@@ -401,6 +402,18 @@ def test_samples_are_decoded():
     assert (truncated.detached, truncated.truncated) == (False, True)
 
 
+def test_ticks_by_place():
+    """Samples of one place are one, whatever else is among their flags."""
+    samples = [(0, 0, 2, 5, 0), (1, 0, 2, 1, 4), (2, 0, 2, 2, 1), (3, 1, 2, 3, 2), (4, 1, -1, 4, 0)]
+    profile = make_profile(samples=samples, threads=[(11, "a"), (12, "b")])
+    assert profile.ticks_by_place() == {
+        (0, 2, False, False): 6,
+        (0, 2, True, False): 2,
+        (1, 2, False, True): 3,
+        (1, -1, False, False): 4,
+    }
+
+
 def test_functions_by_own_ticks_recursion_counted_once():
     profile = make_profile(samples=[(0, 0, 2, 5, 0), (1, 0, 3, 2, 0), (2, 0, 4, 1, 0), (3, 0, -1, 9, 0)])
     assert [
@@ -442,7 +455,7 @@ def test_trimmed_removes_outer_launcher_frames_only():
         ["leaf"],
     ]
     assert trimmed.stats == profile.stats
-    assert "run.py" in "".join(formats.get("speedscope").write(profile))
+    assert "run.py" in "".join(formats.get("speedscope").write(profile.tree))
     assert {found.name for found in trimmed.functions()} == {"main", "leaf", "launch"}
     assert len(next(iter(profile)).stack) == 4  # the original is as it was
 
@@ -656,13 +669,13 @@ def test_unknown_format_names_the_valid_ones(tmp_path):
 
 @pytest.mark.parametrize("failure", [KeyboardInterrupt, MemoryError, OSError])
 def test_failed_save_leaves_the_earlier_file_and_nothing_else(tmp_path, monkeypatch, failure):
-    def pieces(profile):
+    def pieces(tree):
         yield "a part"
         raise failure
 
     path = tmp_path / "out"
     path.write_text("earlier")
-    monkeypatch.setitem(formats.FORMATS, "speedscope", formats.Format("", pieces))
+    monkeypatch.setitem(formats.FORMATS, "speedscope", SimpleNamespace(suffix="", write=pieces))
     with pytest.raises(failure):
         make_profile().save(path)
     assert path.read_text() == "earlier"

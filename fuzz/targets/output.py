@@ -12,6 +12,10 @@ WATCHED = (
     "spprof.counters",
     "spprof.records",
     "spprof.calltree",
+    "spprof.formats.escapes",
+    "spprof.formats.labels",
+    "spprof.formats.collapsed",
+    "spprof.formats.speedscope",
     "spprof.formats",
     "spprof.profiles",
     "spprof.report",
@@ -50,7 +54,7 @@ class Target:
 
     def written(self, profile, name):
         """The bytes of a file in that format, without the file."""
-        return "".join(self.formats.get(name).write(profile)).encode("utf-8")
+        return "".join(self.formats.get(name).write(profile.tree)).encode("utf-8")
 
 
 def words_of(recorded, session, written):

@@ -10,7 +10,7 @@ platform; only starting a session needs its native extension.
 
 import sys
 
-__version__ = "0.1.0"
+from .version import __version__
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

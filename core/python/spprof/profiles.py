@@ -101,4 +101,4 @@ class Profile:
         ValueError for another one, OSError when the file cannot be written.
         """
         writer = formats.get(formats.of_file(path) if format is None else format)
-        files.write_whole(path, writer.write(self))
+        files.write_whole(path, writer.write(self.tree))
