@@ -70,7 +70,9 @@ class Stacks:
 
     def of(self, node: int, detached: bool, truncated: bool) -> tuple[int, ...]:
         """The stack that ends at a node of the call tree, outermost first, never empty."""
-        stack = [self._frame(frame) for frame in self._tree.stack(node)] or [self.pseudo(_EMPTY)]
+        frames = self._tree.frames
+        path = self._tree.path(node)
+        stack = [self._frame(frames[step]) for step in path] or [self.pseudo(_EMPTY)]
         if truncated:
             stack.insert(0, self.pseudo(_TRUNCATED))
         if detached:
