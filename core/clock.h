@@ -33,4 +33,11 @@ static inline int64_t clock_cpu_time(pid_t tid) {
     return (int64_t)used.tv_sec * 1000000000 + used.tv_nsec;
 }
 
+/* Nanoseconds of CPU time that all threads of this process have used, those that have ended too. */
+static inline uint64_t clock_process(void) {
+    struct timespec used = {0};
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &used);
+    return (uint64_t)used.tv_sec * 1000000000u + (uint64_t)used.tv_nsec;
+}
+
 #endif

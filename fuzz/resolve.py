@@ -169,5 +169,8 @@ def stats(recording):
         "slots_abandoned": 0,
         "unasked_ticks": 0,
         "clock_step_ns": 0,
+        "process_cpu_ns": 0,
+        "watched_cpu_ns": 0,
+        "own_cpu_ns": 0,
         "duration_ns": recording.samples[-1].time if recording.samples else 0,
     }

@@ -52,9 +52,23 @@ int64_t fake_read_clock(struct fake_thread *thread) {
     return used;
 }
 
+static int64_t ended; /* what threads that are there no more have used */
+
+static int64_t process_time(void) {
+    int64_t sum = ended;
+    for (int i = 0; i < FAKE_THREADS; i++)
+        if (fake_threads[i].alive)
+            sum += fake_threads[i].used;
+    return sum;
+}
+
 int kernel_clock(clockid_t clock, struct timespec *time) {
     uint64_t value = now;
-    if (clock != CLOCK_MONOTONIC) {
+    if (clock == CLOCK_PROCESS_CPUTIME_ID) {
+        value = (uint64_t)process_time();
+    } else if (clock == CLOCK_THREAD_CPUTIME_ID) {
+        value = 0; /* of the watcher, which takes no time */
+    } else if (clock != CLOCK_MONOTONIC) {
         struct fake_thread *thread = thread_of_clock(clock);
         if (thread == NULL) {
             errno = EINVAL;
@@ -194,6 +208,7 @@ void fake_kernel_die(struct fake_thread *thread) {
     for (int i = 0; i < FAKE_TIMERS; i++)
         if (fake_timers[i].tid == thread->tid)
             fake_timers[i].tid = 0;
+    ended += thread->used;
     thread->alive = false;
 }
 

@@ -166,6 +166,9 @@ class Stats(ctypes.Structure):
         ("slots_abandoned", c_uint64),
         ("unasked_ticks", c_uint64),
         ("clock_step", c_uint64),
+        ("process_cpu", c_uint64),
+        ("watched_cpu", c_uint64),
+        ("own_cpu", c_uint64),
     ]
 
     @property
@@ -197,6 +200,7 @@ class Watch(ctypes.Structure):
         ("waits_at", c_int64),
         ("left_at", c_uint64),
         ("used", c_int64),
+        ("watched", c_int64),
         ("next", c_int64),
         ("stack_low", c_size_t),
         ("stack_high", c_size_t),
@@ -216,7 +220,7 @@ class Slot(ctypes.Structure):
         ("thread_state", c_size_t),
         ("lease", c_uint32),
         ("watch", Watch),
-        ("_1", c_uint64 * 6),
+        ("_1", c_uint64 * 5),
         ("inside", c_uint32),
         ("due", c_uint32),
         ("rest_until", c_int64),

@@ -29,6 +29,7 @@ stats = {
     "ticks": 5, "captured": 4, "dropped": {"ring_full": 1}, "samples": 1, "handler_runs": 5, "threads": 1,
     "threads_refused": 0, "unguarded_ticks": 0, "ticks_in_progress": 0, "slots_abandoned": 0,
     "unasked_ticks": 0, "clock_step_ns": 0,
+    "process_cpu_ns": 0, "watched_cpu_ns": 0, "own_cpu_ns": 0,
     "duration_ns": 10**9,
 }
 

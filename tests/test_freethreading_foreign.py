@@ -3,6 +3,8 @@
 import pytest
 import synthetic
 
+from stress import law
+
 # Way, calls, and after each: microseconds in Python, in C without Python, and asleep.
 POOLS = {
     "callbacks": ("callback", 200, 4000, 0, 0),
@@ -24,7 +26,7 @@ def run(interpreter, library, mode, pool):
 def check_threads(found):
     """The main one and two of the pool: each is one thread, whatever states it has had."""
     stats = found["stats"]
-    assert stats["ticks"] == stats["captured"] + sum(stats["dropped"].values())
+    assert law.broken(stats) == []
     assert stats["threads"] == len(found["ids"]) == 3, found
     assert len(found["pool"]) == 2, found
     assert stats["captured"] >= 0.9 * stats["ticks"], stats

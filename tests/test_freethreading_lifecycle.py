@@ -4,6 +4,8 @@ import pytest
 import support
 import synthetic
 
+from stress import law
+
 REOPENED = support.amount(20_000)
 CYCLES = support.amount(1000)
 THREADS = support.amount(350)
@@ -15,10 +17,6 @@ CHURNED = support.amount(130)  # threads that come and go beside those cycles
 def coarse(tmp_path_factory):
     """What makes the kernel one without high-resolution timers."""
     return synthetic.preload(tmp_path_factory.mktemp("native"), "coarse.c")
-
-
-def law_holds(stats):
-    return stats["ticks"] == stats["captured"] + sum(stats["dropped"].values())
 
 
 def test_a_thousand_sessions_leave_nothing_behind(freethreaded):
@@ -51,7 +49,7 @@ def test_misuse_is_refused_clearly(freethreaded):
 def test_threads_are_born_and_die_within_a_session(freethreaded):
     found = freethreaded.run("births", THREADS).json
     stats = found["stats"]
-    assert law_holds(stats)
+    assert law.broken(stats) == []
     assert stats["threads"] > THREADS * 0.9, "threads that lived 20 ms of CPU time were not discovered"
     assert stats["threads_refused"] == 0
     assert found["sampled"] > THREADS * 0.5
@@ -70,16 +68,32 @@ def test_each_thread_that_gets_no_timer_is_counted_once(freethreaded, coarse):
 def test_threads_that_get_no_timer_are_looked_at_from_outside(freethreaded, mode):
     found = freethreaded.run("untimed", mode, 2000).json
     stats = found["stats"]
-    assert law_holds(stats) and stats["threads_refused"] == 0
+    assert not law.broken(stats) and stats["threads_refused"] == 0
     assert stats["unasked_ticks"] > 0 and stats["captured"] > 0.8 * stats["ticks"], stats
     workers = [ticks for name, ticks in found["shown"].items() if name.startswith("worker-")]
     assert len(workers) == found["hot"] and all(workers), found["shown"]
     assert all(found["rounds"])
 
 
+@pytest.fixture(scope="module")
+def burner(tmp_path_factory):
+    return synthetic.shared(tmp_path_factory.mktemp("native"), "pool.c")
+
+
+def test_time_of_the_process_is_accounted_for(freethreaded, burner):
+    """What is due is what the sampled threads used; the rest is the profiler's, or of threads that it could not see."""
+    found = freethreaded.run("accounts", burner, 4, 100, 200).json
+    stats = found["stats"]
+    assert law.broken(stats) == []
+    assert stats["threads"] == 6 and stats["ticks"] >= 500
+    assert stats["own_cpu_s"] > 0
+    unseen = stats["process_cpu_s"] - stats["watched_cpu_s"] - stats["own_cpu_s"]
+    assert found["unseen"] <= unseen <= found["unseen"] + 0.1, stats
+
+
 def test_kernel_without_fine_timers_says_how_fine_ticks_are(freethreaded, coarse):
     found = freethreaded.run("capture", 1000, env=coarse).json
-    assert law_holds(found["stats"]) and found["stats"]["clock_step_ms"] >= 1
+    assert not law.broken(found["stats"]) and found["stats"]["clock_step_ms"] >= 1
     assert found["stats"]["captured"] >= 0.99 * found["stats"]["ticks"]
     found = freethreaded.run("capture", 1000).json
     assert found["stats"]["clock_step_ms"] == 0

@@ -222,6 +222,34 @@ def test_ticks_seen_from_outside_are_counted(thread):
     assert thread.library.monitor_unasked() == 0
 
 
+@pytest.mark.parametrize("interval", [0, MS], ids=["by the clock", "by CPU time"])
+def test_time_of_the_thread_is_counted_once(thread, interval):
+    """Whether it stands, runs, has nothing due, or has ended: all that it has used until it was looked at last."""
+    watched = thread.library.monitor_watched
+    watched.restype = ctypes.c_uint64
+    thread.library.monitor_begin()
+    watch = thread.slot.watch
+    watch.watched = watch.used = AGES
+    watch.next = AGES + MS if interval else -LATE
+    thread.stands(AGES + 7, interval=interval)
+    assert watched() == 7
+    thread.runs(AGES + 3 * MS, interval=interval)
+    thread.stands(AGES + 3 * MS, interval=interval)
+    assert watched() == 3 * MS
+    assert not thread.look(-errno.EINVAL, interval=interval)
+    assert watched() == 3 * MS
+    thread.library.monitor_begin()
+    assert watched() == 0
+
+
+def test_time_before_the_first_look_is_counted_though_the_thread_has_ended(thread):
+    thread.library.monitor_watched.restype = ctypes.c_uint64
+    thread.library.monitor_begin()
+    thread.slot.watch.watched, thread.slot.watch.used = 0, 5 * MS
+    assert not thread.look(-errno.EINVAL, interval=MS)
+    assert thread.library.monitor_watched() == 5 * MS
+
+
 def test_timer_that_cannot_be_set(thread):
     ctypes.c_int.in_dll(thread.library, "ask_error").value = errno.EINVAL
     thread.runs(ticks=2)

@@ -78,6 +78,9 @@ def native_stats(captured=0, samples=0, **dropped):
         "slots_abandoned": 0,
         "unasked_ticks": 0,
         "clock_step_ns": 0,
+        "process_cpu_ns": 0,
+        "watched_cpu_ns": 0,
+        "own_cpu_ns": 0,
         "duration_ns": 1_500_000_000,
     }
 
@@ -763,6 +766,18 @@ def test_summary_says_what_losses_mean():
     told = list(report.lines(make_profile(samples=[(0, 0, 2, 987, 0)], ring_full=10, busy=3)))
     meant = [line for line in told if line.startswith(("  ring_full:", "  busy:"))]
     assert meant == ["  ring_full: stacks came faster than they were taken: take a longer interval"]
+
+
+def test_summary_says_where_the_time_of_the_process_is():
+    profile = make_profile(samples=[(0, 0, 2, 6, 0)], busy=2)
+    assert not any("CPU time" in line for line in report.lines(profile))
+    profile.stats.update(process_cpu_s=2.0, watched_cpu_s=1.6, own_cpu_s=0.1)
+    told = (
+        "2.00 s of CPU time: 60.0 % on stacks, 20.0 % lost, 5.0 % the profiler's, 15.0 % of threads that it did not see"
+    )
+    assert any(line.startswith(told) for line in report.lines(profile))
+    profile.stats.update(mode="wall")
+    assert not any("CPU time" in line for line in report.lines(profile))
 
 
 def test_summary_of_nothing_says_what_to_do():

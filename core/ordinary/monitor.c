@@ -8,15 +8,32 @@
 #include "stack.h"
 #include "timers.h"
 
-static _Atomic uint64_t unasked; /* ticks: the monitor writes, monitor_unasked reads */
+/* The monitor writes, who asks for them reads. */
+static _Atomic uint64_t unasked; /* ticks */
+static _Atomic uint64_t watched; /* nanoseconds */
 
-void monitor_begin(void) { atomic_write(counter_outcome, &unasked, 0); }
+void monitor_begin(void) {
+    atomic_write(counter_outcome, &unasked, 0);
+    atomic_write(counter_outcome, &watched, 0);
+}
+
+static void count(_Atomic uint64_t *counter, uint64_t more) {
+    atomic_write(counter_outcome, counter, atomic_read(counter_own, counter) + more);
+}
 
 uint64_t monitor_unasked(void) { return atomic_read(counter_snapshot, &unasked); }
+
+uint64_t monitor_watched(void) { return atomic_read(counter_snapshot, &watched); }
 
 static void wait_at_most(struct monitor *monitor, uint64_t wait) {
     if (wait < monitor->wait)
         monitor->wait = wait;
+}
+
+/* The sum of what is due is of this time: whoever compares the two sees whether ticks went missing. */
+static void count_watched(struct watch *watch, int64_t used) {
+    count(&watched, (uint64_t)(used - watch->watched));
+    watch->watched = used;
 }
 
 /* --- ticks -------------------------------------------------------------------------------------------- */
@@ -34,7 +51,6 @@ static uint64_t due_by_cpu_time(struct watch *watch, struct monitor *monitor, in
     uint64_t ended = ended_intervals(watch, monitor->interval, used);
     if (used != watch->used)
         wait_at_most(monitor, (uint64_t)(watch->next - used));
-    watch->used = used;
     return ended;
 }
 
@@ -140,7 +156,7 @@ static void conclude(struct slot *slot, struct reader reader, uint32_t ticks, co
     if (outcome == SPPROF_CAPTURED)
         outcome = handler_record(slot, &view->walk, view->generation, ticks);
     if (outcome == SPPROF_CAPTURED && (view->walk.flags & SPPROF_SAMPLE_UNASKED))
-        atomic_write(counter_outcome, &unasked, atomic_read(counter_own, &unasked) + ticks);
+        count(&unasked, ticks);
     counters_end(&slot->counters, ticks, outcome);
 }
 
@@ -237,6 +253,7 @@ static struct visit begin_visit(struct slot *slot, struct monitor *monitor, int6
     struct watch *watch = &slot->watch;
     struct visit visit = {.used = used, .ran = used != watch->used};
     uint64_t newly = monitor->interval != 0 ? due_by_cpu_time(watch, monitor, used) : due_by_the_clock(watch, monitor);
+    watch->used = used;
     uint32_t word = due_withdraw(&slot->due);
     visit.asked = word & ASKED;
     visit.in_vain = visit.asked && used - watch->asked_at >= ASKED_MOST;
@@ -253,6 +270,7 @@ bool monitor_slot(struct slot *slot, struct monitor *monitor) {
     if (!is_its_turn(slot, monitor))
         return true;
     int64_t used = clock_cpu_time(slot->tid);
+    count_watched(&slot->watch, used < 0 ? slot->watch.used : used);
     if (used < 0)
         return false;
     struct visit visit = begin_visit(slot, monitor, used);

@@ -49,6 +49,10 @@ void monitor_begin(void);
 /* Ticks whose samples have SPPROF_SAMPLE_UNASKED, since then. Any thread, at any time. */
 uint64_t monitor_unasked(void);
 
+/* CPU time of threads while they had a slot, each from its birth, or the start, to the last look at it, nanoseconds. Any thread,
+ * at any time. */
+uint64_t monitor_watched(void);
+
 /* Lays on the slot what has come due, and sees to it that somebody looks. False: its thread has ended. */
 bool monitor_slot(struct slot *slot, struct monitor *monitor);
 

@@ -65,6 +65,7 @@ static struct {
     struct record *record;
     struct observer observer; /* for wall mode */
     uint64_t started;
+    uint64_t process_began; /* the process's CPU time then, ns */
     /* Of `thread`; where it is not there, of whoever holds both locks. CLOCK_MONOTONIC. */
     uint64_t due;          /* wall mode: the last tick that a look stands for */
     uint64_t wait;         /* as the last look left it in struct monitor, */
@@ -80,6 +81,7 @@ static struct {
     pthread_t thread; /* looks for threads, drains */
     bool admitting;   /* the first threads are to be admitted: under `lock`, before `thread` is made; it reads it */
     bool ending;      /* the session is: under `lock`, before `thread` is told to stop; it reads it then */
+    uint64_t spent;   /* CPU time of those that have been `thread`, ns: each adds its own last; who joined it reads */
     pid_t tid;        /* of `thread`: it writes it first, and who joined it reads it */
     bool running;     /* under `lock`: `thread` is there */
     uint32_t pauses;  /* under `lock`: calls of spprof_pause that no spprof_resume has answered */
@@ -405,6 +407,13 @@ static void read_names(void) {
     pthread_mutex_unlock(&session.work);
 }
 
+/* Nanoseconds. */
+static uint64_t thread_time(clockid_t clock) {
+    struct timespec used = {0};
+    clock_gettime(clock, &used);
+    return (uint64_t)used.tv_sec * 1000000000u + (uint64_t)used.tv_nsec;
+}
+
 static void *run_session(void *unused) {
     (void)unused;
     if (!begin_on_thread()) {
@@ -419,6 +428,7 @@ static void *run_session(void *unused) {
     if (session.ending)
         read_names();
     held_rest();
+    session.spent += thread_time(CLOCK_THREAD_CPUTIME_ID);
     return NULL;
 }
 
@@ -730,6 +740,8 @@ static int begin_sampling(void) {
     if (!threads_begin(&threads))
         return no_memory();
     session.started = session.due = clock_now();
+    session.process_began = clock_process();
+    session.spent = 0;
     session.scanned = 0;
     session.wait = UINT64_MAX;
     monitor_begin();
@@ -815,10 +827,21 @@ int spprof_start(const struct spprof_config *config) {
     return error;
 }
 
+/* Of the session's own thread, those before a pause too. */
+static uint64_t own_time(void) {
+    clockid_t clock;
+    bool runs = session.running && pthread_getcpuclockid(session.thread, &clock) == 0;
+    return session.spent + (runs ? thread_time(clock) : 0);
+}
+
 static struct spprof_stats count(void) {
     struct spprof_stats stats = {.duration = clock_now() - session.started,
                                  .unasked_ticks = monitor_unasked(),
-                                 .clock_step = is_monitored() ? 0 : clock_kernel_tick()};
+                                 .clock_step = is_monitored() ? 0 : clock_kernel_tick(),
+                                 .watched_cpu = is_monitored() ? monitor_watched() : 0};
+    stats.own_cpu = own_time();
+    uint64_t now = clock_process(); /* last: its parts are no more than it */
+    stats.process_cpu = now > session.process_began ? now - session.process_began : 0;
     threads_count(&stats);
     return stats;
 }

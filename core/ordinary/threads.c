@@ -183,12 +183,16 @@ static uint64_t phase_of(uint64_t thread) {
     return registry.config.interval - ((part * (unsigned __int128)registry.config.interval) >> 32);
 }
 
+/* A thread with more CPU time than has passed since the last reading of the list is older than that: it is new to the
+ * interpreter, not to the world. */
+static bool is_older(int64_t used, uint64_t scan_began) {
+    return registry.last_scan == 0 || (uint64_t)used > scan_began - registry.last_scan + registry.config.interval;
+}
+
 /* A thread that was born since the last reading of the list has run without a timer since. Ticks are laid on its CPU
- * clock from its birth, and those that it missed are counted. *first: until its next, of its CPU time.
- * A thread with more CPU time than has passed is older than that: it is new to the interpreter, not to the world. */
-static uint64_t missed_ticks(uint64_t thread, int64_t used, uint64_t scan_began, uint64_t *first) {
+ * clock from its birth, and those that it missed are counted. *first: until its next, of its CPU time. */
+static uint64_t missed_ticks(uint64_t thread, int64_t used, bool is_older, uint64_t *first) {
     uint64_t interval = registry.config.interval, phase = phase_of(thread), time = (uint64_t)used;
-    bool is_older = registry.last_scan == 0 || time > scan_began - registry.last_scan + interval;
     uint64_t missed = is_older || time < phase ? 0 : 1 + (time - phase) / interval;
     *first = phase + missed * interval - (is_older ? 0 : time);
     return missed;
@@ -207,7 +211,7 @@ static int start_timer(struct tenant *tenant, uint64_t scan_began) {
         return timer;
     tenant->timer = timer;
     uint64_t first;
-    counters_missed(&slot->counters, (uint32_t)missed_ticks(slot->thread, used, scan_began, &first));
+    counters_missed(&slot->counters, (uint32_t)missed_ticks(slot->thread, used, is_older(used, scan_began), &first));
     return timers_run(timer, first, registry.config.interval);
 }
 
@@ -222,9 +226,10 @@ static int start_watch(struct tenant *tenant, uint64_t scan_began) {
     int64_t used = timers_cpu_time(slot->tid);
     if (used < 0)
         return (int)used;
+    bool older = is_older(used, scan_began);
     uint64_t first, next = registry.last_scan != 0 ? clock_now() : 0;
     if (registry.config.interval != 0) {
-        counters_missed(&slot->counters, (uint32_t)missed_ticks(slot->thread, used, scan_began, &first));
+        counters_missed(&slot->counters, (uint32_t)missed_ticks(slot->thread, used, older, &first));
         next = (uint64_t)used + first;
     }
     uint32_t number = (uint32_t)(tenant - registry.tenants);
@@ -237,6 +242,7 @@ static int start_watch(struct tenant *tenant, uint64_t scan_began) {
                                  .waits_at = -1,
                                  .next = (int64_t)next,
                                  .used = used,
+                                 .watched = older ? used : 0,
                                  .stack_low = slot->stack_low,
                                  .stack_high = slot->stack_high,
                                  .sought_at = clock_now()};

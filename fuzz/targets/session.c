@@ -526,6 +526,12 @@ static void get_stats_in_a_pause(struct spprof_stats *stats) {
         note_owners(model.certain);
 }
 
+/* Ticks are the threads' time divided by the interval, but for less than one a thread. */
+static bool within_a_tick_each(const struct spprof_stats *stats) {
+    uint64_t due = stats->watched_cpu / model.interval;
+    return due <= stats->ticks + stats->threads && stats->ticks <= due + stats->threads;
+}
+
 static void check_stats(void) {
     struct spprof_stats stats = {.size = sizeof stats};
     if (is_paused())
@@ -548,6 +554,10 @@ static void check_stats(void) {
     FUZZ_LAW(stats.unguarded_ticks == model.unguarded && stats.unasked_ticks == model.unasked);
     FUZZ_LAW(stats.threads == model.tenancies && stats.threads_refused == 0);
     FUZZ_LAW(stats.clock_step == model.clock_step);
+    FUZZ_LAW(stats.watched_cpu + stats.own_cpu <= stats.process_cpu);
+    bool by_their_time = by_cpu_time() && model.clock_step == 0;
+    if (by_their_time && !model.active && model.interval != 0) /* all that was due has come to something */
+        FUZZ_LAW(within_a_tick_each(&stats));
 }
 
 static void check_periodic_timer(int thread) {

@@ -8,6 +8,8 @@ from collections import Counter
 
 import spprof
 
+from stress import law
+
 INTERVAL_MS = 0.1  # the fastest that there is
 REFUSALS = ("a session is already active", "no timer could be made")
 EXAMPLES = 3
@@ -69,9 +71,7 @@ class Sessions:
                 self.judge_stack(profile.tree, bench, guests, (tid, node, count))
 
     def keep_law(self, stats, weights):
-        lost = sum(stats["dropped"].values())
-        if stats["ticks"] != stats["captured"] + lost:
-            self.wrong.append(f"law: {stats['ticks']} ticks are not {stats['captured']} captured + {lost} dropped")
+        self.wrong.extend(f"law: {found}" for found in law.broken(stats))
         if weights != stats["captured"]:
             self.wrong.append(f"law: the samples weigh {weights}, captured were {stats['captured']}")
 

@@ -134,6 +134,10 @@ SHIM(int, pthread_join, pthread_t thread, void **result) {
     return kernel_join(thread);
 }
 
+SHIM(int, pthread_getcpuclockid, pthread_t thread, clockid_t *clock) {
+    return fault_due(CALL_pthread_getcpuclockid) ? errno : pthread_getcpuclockid(thread, clock);
+}
+
 SHIM(int, pthread_cond_timedwait, pthread_cond_t *condition, pthread_mutex_t *mutex, const struct timespec *until) {
     fault_waiting = 0;
     return kernel_wait(condition, mutex, until);

@@ -54,6 +54,9 @@ class Stats(ctypes.Structure):
         ("slots_abandoned", ctypes.c_uint64),
         ("unasked_ticks", ctypes.c_uint64),
         ("clock_step", ctypes.c_uint64),
+        ("process_cpu", ctypes.c_uint64),
+        ("watched_cpu", ctypes.c_uint64),
+        ("own_cpu", ctypes.c_uint64),
     ]
 
 

@@ -47,7 +47,10 @@ PyObject *result_stats(const struct spprof_stats *stats) {
         put_number(result, "ticks_in_progress", stats->ticks_in_progress) &&
         put_number(result, "slots_abandoned", stats->slots_abandoned) &&
         put_number(result, "unasked_ticks", stats->unasked_ticks) &&
-        put_number(result, "clock_step_ns", stats->clock_step) && put_number(result, "duration_ns", stats->duration))
+        put_number(result, "clock_step_ns", stats->clock_step) &&
+        put_number(result, "process_cpu_ns", stats->process_cpu) &&
+        put_number(result, "watched_cpu_ns", stats->watched_cpu) && put_number(result, "own_cpu_ns", stats->own_cpu) &&
+        put_number(result, "duration_ns", stats->duration))
         return result;
     Py_XDECREF(result);
     return NULL;

@@ -25,6 +25,9 @@ class NativeStats(TypedDict):
     slots_abandoned: int
     unasked_ticks: int
     clock_step_ns: int
+    process_cpu_ns: int
+    watched_cpu_ns: int
+    own_cpu_ns: int
     duration_ns: int
 
 class NativeProfile(TypedDict):

@@ -41,6 +41,14 @@ class Stats(TypedDict):
     clock_step_ms: float
     """How far apart the ticks of one thread can be at least: the kernel's own tick, where each thread has a CPU timer; 0
     where the profiler's thread says when they are due."""
+    process_cpu_s: float
+    """CPU seconds of the whole process since the start. What is neither of the next two is of threads without Python, of such
+    as lived between two looks, and of the ends of threads after the last look at them."""
+    watched_cpu_s: float
+    """Of the sampled threads, each from its birth, or the start, to the last look at it. In mode "cpu" these, divided by the
+    interval, are the ticks, but for less than one a thread. 0 where `clock_step_ms` is not."""
+    own_cpu_s: float
+    """Of the profiler's own thread."""
 
 
 def zero_counters() -> NativeStats:
@@ -58,6 +66,9 @@ def zero_counters() -> NativeStats:
         "slots_abandoned": 0,
         "unasked_ticks": 0,
         "clock_step_ns": 0,
+        "process_cpu_ns": 0,
+        "watched_cpu_ns": 0,
+        "own_cpu_ns": 0,
         "duration_ns": 0,
     }
 
@@ -80,4 +91,7 @@ def public_stats(native: NativeStats, *, mode: str, interval_ms: float) -> Stats
         "slots_abandoned": native["slots_abandoned"],
         "unasked_ticks": native["unasked_ticks"],
         "clock_step_ms": native["clock_step_ns"] / 1e6,
+        "process_cpu_s": native["process_cpu_ns"] / 1e9,
+        "watched_cpu_s": native["watched_cpu_ns"] / 1e9,
+        "own_cpu_s": native["own_cpu_ns"] / 1e9,
     }

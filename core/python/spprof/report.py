@@ -48,6 +48,8 @@ def lines(profile: Profile) -> Iterator[str]:
     for reason, ticks in stats["dropped"].items():
         if ticks >= max(1, _WORTH_A_LINE * stats["ticks"]):
             yield f"  {reason}: {MEANINGS[reason]}"
+    if stats["mode"] == "cpu" and stats["watched_cpu_s"]:
+        yield _time_shares(stats)
     if not stats["ticks"]:
         yield "nothing was due: the program used less than an interval; take a shorter one (--interval), or --mode wall"
     if stats["samples"] and stats["captured"] >= _COARSE * stats["samples"] and stats["mode"] == "cpu":
@@ -74,6 +76,20 @@ def lines(profile: Profile) -> Iterator[str]:
 
 def _counted(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def _time_shares(stats: Stats) -> str:
+    """Where the CPU time of the process is."""
+    process, watched, own = stats["process_cpu_s"], stats["watched_cpu_s"], stats["own_cpu_s"]
+    shown = watched * stats["captured"] / stats["ticks"] if stats["ticks"] else 0.0
+    shares = {
+        "on stacks": shown,
+        "lost": watched - shown,
+        "the profiler's": own,
+        "of threads that it did not see (without Python, or too short)": process - watched - own,
+    }
+    told = ", ".join(f"{100 * share / process:.1f} % {what}" for what, share in shares.items() if share > 0)
+    return f"{process:.2f} s of CPU time: {told}"
 
 
 def _share(stats: Stats) -> str:
