@@ -5,10 +5,12 @@ import re
 from collections import Counter, namedtuple
 
 DETACHED, TRUNCATED = 1, 2
-INT32_MAX = (1 << 31) - 1
+INT32_MAX, UINT32_MAX = (1 << 31) - 1, (1 << 32) - 1
+APART = 1_000_000_000  # nanoseconds: equal samples that are further apart are not one
 
 Frame = namedtuple("Frame", "name file first_line line")
-Shown = namedtuple("Shown", "time thread stack weight flags")  # one sample; the stack's outermost frame first
+# One sample; the stack's outermost frame first. `last` is when it was seen for the last time in a row.
+Shown = namedtuple("Shown", "time thread stack weight flags last")
 Session = namedtuple("Session", "samples threads losses interval")  # threads: (tid, name); losses: ticks by reason
 
 
@@ -90,13 +92,28 @@ def frame_of(code, instruction):
     return Frame(code.name, code.file, code.first_line, line_of(code.table, code.first_line, instruction))
 
 
+def together(samples):
+    """Samples of a thread that are equal and follow one another are one."""
+    found, recent = [], {}
+    for sample in samples:
+        at = recent.get(sample.thread)
+        former = found[at] if at is not None else None
+        is_equal = former and (former.stack, former.flags) == (sample.stack, sample.flags)
+        if is_equal and sample.time - former.last <= APART and former.weight + sample.weight <= UINT32_MAX:
+            found[at] = former._replace(weight=former.weight + sample.weight, last=sample.time)
+        else:
+            recent[sample.thread] = len(found)
+            found.append(Shown(*sample, last=sample.time))
+    return found
+
+
 def session_of(recording):
     """A recording (recording.py), resolved."""
     samples = [
         sample._replace(stack=[frame_of(recording.codes[call.code], call.instruction) for call in sample.stack])
-        for sample in recording.samples
+        for sample in together(recording.samples)
     ]
-    return Session([Shown(*sample) for sample in samples], recording.threads, recording.losses, recording.interval)
+    return Session(samples, recording.threads, recording.losses, recording.interval)
 
 
 # --- what must be read ------------------------------------------------------------------------------------
@@ -226,6 +243,7 @@ def check_samples(profile, session):
             [(frame.name, frame.filename, frame.first_line, frame.line) for frame in sample.stack],
             sample.weight,
             sample.detached * DETACHED | sample.truncated * TRUNCATED,
+            sample.last_ns,
         )
         for sample in profile
     ]

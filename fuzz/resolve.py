@@ -1,11 +1,10 @@
-"""The core's way from samples to what the extension hands to the package: codes, profile and location, by ctypes.
+"""The core's way from samples to what the extension hands to the package: codes, call tree and recording, by ctypes.
 
 The extension itself (core/python/native) needs an interpreter with a session; what it adds between these calls is done
 here alike.
 """
 
 import ctypes
-import struct
 from ctypes import c_bool, c_int32, c_int64, c_size_t, c_uint32, c_uint64, c_void_p
 from pathlib import Path
 
@@ -53,20 +52,51 @@ class Node(ctypes.Structure):
     _fields_ = [("parent", c_int32), ("code", c_int32), ("instruction", c_uint32)]
 
 
-class Kept(ctypes.Structure):
-    _fields_ = [("time", c_uint64), ("thread", c_uint32), ("node", c_int32), ("weight", c_uint32), ("flags", c_uint32)]
-
-
-BLOCK = 4096  # samples
-
-
-class Profile(ctypes.Structure):
+class Recorded(ctypes.Structure):
     _fields_ = [
-        ("codes", c_void_p), ("nodes", ctypes.POINTER(Node)), ("node_count", c_int32), ("node_room", c_int32),
-        ("blocks", ctypes.POINTER(ctypes.POINTER(Kept))), ("sample_count", c_int64), ("block_count", c_int32),
-        ("block_room", c_int32), ("index", c_void_p), ("index_size", c_int32), ("lost_samples", c_uint64),
+        ("first", c_int64), ("last", c_int64), ("thread", c_uint32), ("node", c_int32), ("weight", c_uint32),
+        ("flags", c_uint32),
+    ]  # fmt: skip
+
+
+BLOCK = 4096  # nodes, records
+RECENT = 4096  # threads whose last record is known
+APART = 1_000_000_000  # nanoseconds between equal stacks, from which on they are two records
+TIMELINE, COUNTS = range(2)
+
+
+class Config(ctypes.Structure):
+    _fields_ = [("started", c_uint64), ("apart", c_uint64), ("most", c_uint64), ("form", ctypes.c_int)]
+
+
+class Budget(ctypes.Structure):
+    _fields_ = [("codes", c_void_p), ("most", c_uint64), ("used", c_uint64)]
+
+
+class Index(ctypes.Structure):
+    _fields_ = [("places", c_void_p), ("size", c_uint64), ("count", c_uint64)]
+
+
+class CallTree(ctypes.Structure):
+    _fields_ = [
+        ("codes", c_void_p), ("budget", c_void_p), ("blocks", ctypes.POINTER(ctypes.POINTER(Node))),
+        ("block_room", c_uint32), ("count", c_int32), ("index", Index), ("memo", c_void_p),
+    ]  # fmt: skip
+
+
+class Recording(ctypes.Structure):
+    _fields_ = [
+        ("config", Config), ("budget", Budget), ("tree", CallTree),
+        ("blocks", ctypes.POINTER(ctypes.POINTER(Recorded))), ("block_room", c_uint32), ("count", c_uint32),
+        ("recent", c_uint32 * RECENT), ("index", Index), ("form", c_uint64), ("lost_samples", c_uint64),
         ("lost_ticks", c_uint64),
     ]  # fmt: skip
+
+    def nodes(self):
+        return [self.tree.blocks[number // BLOCK][number % BLOCK] for number in range(self.tree.count)]
+
+    def records(self):
+        return [self.blocks[number // BLOCK][number % BLOCK] for number in range(self.count)]
 
 
 def load(path=HARNESS):
@@ -76,12 +106,11 @@ def load(path=HARNESS):
     library.codes_name_living.argtypes = [c_void_p, NAME]
     library.codes_get.argtypes = [c_void_p, c_int32]
     library.codes_get.restype = ctypes.POINTER(Names)
-    library.profile_new.argtypes = [c_void_p]
-    library.profile_new.restype = ctypes.POINTER(Profile)
-    library.profile_free.argtypes = [ctypes.POINTER(Profile)]
-    library.profile_add.argtypes = [ctypes.POINTER(Profile), ctypes.POINTER(Sample)]
-    library.location_line.argtypes = [c_void_p, c_size_t, c_int32, c_uint32]
-    library.location_line.restype = c_int32
+    library.recording_new.argtypes = [c_void_p, ctypes.POINTER(Config)]
+    library.recording_new.restype = ctypes.POINTER(Recording)
+    library.recording_free.argtypes = [ctypes.POINTER(Recording)]
+    library.recording_add.argtypes = [ctypes.POINTER(Recording), ctypes.POINTER(Sample)]
+    library.calltree_find_lines.argtypes = [ctypes.POINTER(CallTree)]
     return library
 
 
@@ -105,46 +134,39 @@ class Resolver:
         """What the extension's stop() would return."""
         self.present = recording.codes
         codes = self.library.codes_new()
-        profile = self.library.profile_new(codes)
+        kept = self.library.recording_new(codes, Config(apart=APART, most=1 << 40, form=TIMELINE))
         try:
             for sample in recording.samples:
-                self._add(profile, sample, recording)
+                self._add(kept, sample, recording)
             self.library.codes_name_living(codes, self.on_names)
-            return {**self._resolved(codes, profile[0]), "threads": list(recording.threads), "stats": stats(recording)}
+            self.library.calltree_find_lines(kept[0].tree)
+            return {**self._resolved(codes, kept[0]), "threads": list(recording.threads), "stats": stats(recording)}
         finally:
-            self.library.profile_free(profile)
+            self.library.recording_free(kept)
             self.library.codes_free(codes)
 
-    def _add(self, profile, sample, recording):
+    def _add(self, kept, sample, recording):
         depth = len(sample.stack)
         frames = (Frame * depth)()
         for at, call in zip(range(depth - 1, -1, -1), sample.stack, strict=True):
             frames[at] = Frame(ADDRESS + call.code, 0, call.instruction, recording.codes[call.code].first_line)
         tid = recording.threads[sample.thread].tid
-        self.library.profile_add(
-            profile, Sample(sample.time, sample.thread, tid, sample.weight, sample.flags, depth, frames)
+        self.library.recording_add(
+            kept, Sample(sample.time, sample.thread, tid, sample.weight, sample.flags, depth, frames)
         )
 
-    def _resolved(self, codes, profile):
-        names = [self.library.codes_get(codes, number) for number in range(self.library.codes_count(codes))]
-        nodes = (profile.nodes[number] for number in range(profile.node_count))
-        samples = (profile.blocks[number // BLOCK][number % BLOCK] for number in range(profile.sample_count))
+    def _resolved(self, codes, kept):
+        numbers = range(self.library.codes_count(codes))
         return {
-            "codes": [described(found) for found in names],
-            "nodes": b"".join(
-                struct.pack("=iii", node.parent, node.code, self._line(names[node.code], node.instruction))
-                for node in nodes
-            ),
-            "samples": b"".join(
-                struct.pack("=qIiII", kept.time, kept.thread, kept.node, kept.weight, kept.flags) for kept in samples
-            ),
+            "codes": [described(self.library.codes_get(codes, number)) for number in numbers],
+            "nodes": blocks_of(kept.nodes()),
+            "samples": blocks_of(kept.records()),
         }
 
-    def _line(self, names, instruction):
-        if not names:
-            return 0
-        table = names[0].linetable
-        return self.library.location_line(table.bytes, table.length, names[0].first_line, instruction)
+
+def blocks_of(records):
+    """As the extension has them: so many in each but the last."""
+    return [b"".join(map(bytes, records[at : at + BLOCK])) for at in range(0, len(records), BLOCK)]
 
 
 def described(names):
@@ -172,5 +194,7 @@ def stats(recording):
         "process_cpu_ns": 0,
         "watched_cpu_ns": 0,
         "own_cpu_ns": 0,
+        "recording": TIMELINE,
+        "recording_bytes": 0,
         "duration_ns": recording.samples[-1].time if recording.samples else 0,
     }

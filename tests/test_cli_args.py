@@ -30,19 +30,20 @@ stats = {
     "threads_refused": 0, "unguarded_ticks": 0, "ticks_in_progress": 0, "slots_abandoned": 0,
     "unasked_ticks": 0, "clock_step_ns": 0,
     "process_cpu_ns": 0, "watched_cpu_ns": 0, "own_cpu_ns": 0,
-    "duration_ns": 10**9,
+    "recording": 0, "recording_bytes": 0, "duration_ns": 10**9,
 }
 
 def is_active():
     return process == os.getpid()
 
-def start(interval_ns, max_depth, mode, settings, active, limbo):
+def start(interval_ns, max_depth, mode, memory_bytes, recording, settings, active, limbo):
     global owner, process
     if "FAKE_REFUSAL" in os.environ:
         raise RuntimeError(os.environ["FAKE_REFUSAL"])
     if is_active():
         return False
     owner, process = settings, os.getpid()
+    stats["recording"], stats["recording_bytes"] = recording, memory_bytes  # so that a test sees what arrived
     stats["duration_ns"] = interval_ns  # so that a test sees what arrived
     return True
 
@@ -52,10 +53,10 @@ def stop(*settings):
         return None
     process = None
     nodes = b"".join(struct.pack("=iii", index - 1, index, 1) for index in range(4))
-    samples = struct.pack("=qIiII", 0, 0, 3, 4, 0)
-    return owner, {
-        "codes": codes, "nodes": nodes, "samples": samples, "threads": [(os.getpid(), "x", None)], "stats": stats,
-    }
+    samples = struct.pack("=qqIiII", 0, 0, 0, 3, 4, 0)
+    return types.SimpleNamespace(owner=owner, profile=lambda: {
+        "codes": codes, "nodes": [nodes], "samples": [samples], "threads": [(os.getpid(), "x", None)], "stats": stats,
+    })
 
 native.pause = native.resume = lambda: None
 native.is_active, native.start, native.stop, native.stats = is_active, start, stop, lambda: (owner, stats)
@@ -256,6 +257,12 @@ def test_forked_child_saves_and_says_nothing(folder):
     assert [line for line in own if "samples of" in line or "saved" in line or "session" in line] == [own[0], own[-1]]
 
 
+def test_what_the_recording_may_take_arrives(folder):
+    folder.write("app.py", "import spprof; stats = spprof.stats(); print(stats['recording'], stats['recording_mb'])")
+    assert folder.profiled("app.py").stdout == "timeline 256.0\n"
+    assert folder.profiled("--recording", "counts", "--memory", "3", "app.py").stdout == "counts 3.0\n"
+
+
 # --- the output ------------------------------------------------------------------------------------
 
 
@@ -352,6 +359,9 @@ REFUSED = {
     "interval_text": (["run", "-i", "fast", "app.py"], ["'fast' is not a number of milliseconds"]),
     "format": (["run", "-f", "svg", "app.py"], ["svg", "speedscope", "collapsed"]),
     "mode": (["run", "--mode", "gpu", "app.py"], ["gpu", "cpu"]),
+    "memory_zero": (["run", "--memory", "0", "app.py"], ["between 1 and 1048576 megabytes"]),
+    "memory_part": (["run", "--memory", "1.5", "app.py"], ["'1.5' is not a whole number of megabytes"]),
+    "recording": (["run", "--recording", "all", "app.py"], ["all", "timeline", "counts"]),
     "script_missing": (["run", "nope.py"], ["'nope.py'"]),
     "script_with_newline": (["run", "no\npe.py"], ["pe.py"]),
     "folder_without_main": (["run", "empty"], ["__main__", "'empty'"]),

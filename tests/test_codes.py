@@ -1,23 +1,17 @@
 """The table of code objects: one number for one object, through death, reuse of addresses and forgetting."""
 
 import ctypes
-import resource
 import sys
 from ctypes import c_bool, c_int32, c_size_t, c_uint64, c_void_p
-from pathlib import Path
 
 import pytest
 import support
-from fresh import check as in_child
 from hypothesis import given
 from hypothesis import strategies as st
 
 sys.path.insert(0, str(support.ROOT / "fuzz"))
 
-import resolve
 from resolve import NAME, Names, owned
-
-held = support.module_of(support.ROOT / "stress" / "chaos" / "held.py")
 
 DIE = ctypes.CFUNCTYPE(c_uint64, c_void_p)
 
@@ -320,58 +314,6 @@ def test_pages_that_grow_keep_what_they_held(harness):
     assert ctypes.string_at(grown, len(held_before)) == held_before
     harness.pages_free(grown, 3 * len(held_before))
     harness.pages_free(None, 0)
-
-
-def test_what_is_recorded_is_not_in_the_heap(harness):
-    """A hundred thousand objects, nodes and samples. In the C library's heaps they would stay with the process."""
-    library = resolve.load(harness._name)
-    codes = library.codes_new()
-    profile = library.profile_new(codes)
-    before = held.memory()
-    frame = resolve.Frame()
-    sample = resolve.Sample(weight=1, depth=1, frames=ctypes.pointer(frame))
-    for number in range(100_000):
-        frame.code = HERE + 16 * number
-        library.profile_add(profile, sample)
-    assert (library.codes_count(codes), profile[0].node_count, profile[0].sample_count) == (100_000,) * 3
-    assert (profile[0].lost_samples, profile[0].lost_ticks) == (0, 0)
-    recorded = held.memory()
-    assert recorded["heap"] - before["heap"] < 1 << 20
-    library.profile_free(profile)
-    library.codes_free(codes)
-    freed = held.memory()
-    assert recorded["process"] - freed["process"] > 8 << 20
-    assert freed["process"] - before["process"] < 4 << 20
-
-
-def without_memory(path):
-    """Of a thousand blocks of samples at most fifty are to be had, and then more again."""
-    library = resolve.load(path)
-    codes = library.codes_new()
-    profile = library.profile_new(codes)
-    frame = resolve.Frame(code=HERE)
-    sample = resolve.Sample(weight=3, depth=1, frames=ctypes.pointer(frame))
-    library.profile_add(profile, sample)
-    size = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-    before, most = resource.getrlimit(resource.RLIMIT_AS)
-    resource.setrlimit(resource.RLIMIT_AS, (size + 50 * resolve.BLOCK * ctypes.sizeof(resolve.Kept), most))
-    added = 1
-    while profile[0].lost_samples < 10:
-        sample.time = added
-        library.profile_add(profile, sample)
-        added += 1
-        assert added < 1000 * resolve.BLOCK, "memory did not run out"
-    resource.setrlimit(resource.RLIMIT_AS, (before, most))
-    library.profile_add(profile, sample)
-    kept = added - 10
-    assert (profile[0].sample_count, profile[0].lost_samples, profile[0].lost_ticks) == (kept + 1, 10, 30)
-    assert [profile[0].blocks[n // resolve.BLOCK][n % resolve.BLOCK].time for n in range(kept)] == list(range(kept))
-    library.profile_free(profile)
-    library.codes_free(codes)
-
-
-def test_samples_that_there_is_no_memory_for_are_counted_and_the_others_kept(harness):
-    in_child(without_memory, harness._name)
 
 
 ADDRESS = st.sampled_from([HERE, THERE, HERE + 16, HERE + (4096 << 4)])

@@ -4,11 +4,16 @@
 
 import ctypes
 import platform
+import sys
 
 import pytest
 import support
 import synthetic
 from synthetic import REASONS
+
+sys.path.insert(0, str(support.ROOT / "fuzz"))
+
+import resolve
 
 from stress.interpreters import FREE_THREADED
 
@@ -100,6 +105,31 @@ def test_a_death_takes_as_long_whatever_lives_its_address_has_had(counter, harne
     harness.codes_free(codes)
     print(f"a death takes {counted[1000]} instructions after 1,000 at its address, {counted[100_000]} after 100,000")
     assert 20 < counted[1000] <= counted[100_000] <= counted[1000] + 20
+
+
+def test_a_stack_seen_lately_is_kept_in_few_instructions(counter, harness):
+    """Whatever takes samples out of the rings has to keep up with all threads at once. A stack is seen lately where another
+    came in between."""
+    core = resolve.load(harness._name)
+    codes = core.codes_new()
+    kept = core.recording_new(codes, resolve.Config(apart=1, most=1 << 40, form=resolve.TIMELINE))
+    function = ctypes.c_void_p(synthetic.address_of(core.recording_add))
+    counted = {}
+    for depth in 20, 100:
+        stacks = []
+        for other in range(2):
+            frames = (resolve.Frame * depth)(
+                *(resolve.Frame(0x7F00_0000_0000 + 64 * at, 0, other) for at in range(depth))
+            )
+            stacks.append(resolve.Sample(0, 0, 1, 1, 0, depth, frames))
+        first = counter.count_instructions(function, kept, ctypes.byref(stacks[0]), 0)
+        core.recording_add(kept, stacks[1])
+        counted[depth] = counter.count_instructions(function, kept, ctypes.byref(stacks[0]), 0)
+        print(f"{depth} frames: {first} instructions when met first, {counted[depth]} when seen lately")
+        assert first > 100 * depth, "nothing was counted"
+    core.recording_free(kept)
+    core.codes_free(codes)
+    assert 5 < (counted[100] - counted[20]) / 80 <= 70
 
 
 def deep_image(name):

@@ -65,7 +65,7 @@ def session_of(codes, nodes, samples, threads, losses, interval):
             stack.insert(0, oracle.Frame(*codes[code], line))
         return stack
 
-    shown = [oracle.Shown(time, thread, stack_of(node), *rest) for time, thread, node, *rest in samples]
+    shown = [oracle.Shown(time, thread, stack_of(node), *rest, last=time) for time, thread, node, *rest in samples]
     return oracle.Session(shown, threads, losses, interval)
 
 

@@ -32,6 +32,9 @@ class FakeNative:
     def __init__(self, collected):
         self.collected = collected
         self.started = []
+        self.bounds = []
+        self.kept = None
+        self.failures = 0  # so often there is no memory for a profile
         self.refusal = None
         self.process = None
         self.owner = None
@@ -39,7 +42,7 @@ class FakeNative:
     def is_active(self):
         return self.process == os.getpid()
 
-    def start(self, interval_ns, max_depth, mode, owner, active, limbo):
+    def start(self, interval_ns, max_depth, mode, memory_bytes, recording, owner, active, limbo):
         if self.refusal:
             raise RuntimeError(self.refusal)
         if self.is_active():
@@ -47,13 +50,29 @@ class FakeNative:
         self.process = os.getpid()
         self.owner = owner
         self.started.append((interval_ns, max_depth))
+        self.bounds.append((memory_bytes, recording))
+        self.kept = None
         return True
 
     def stop(self, *owner):
-        if not self.is_active() or (owner and owner[0] is not self.owner):
-            return None
-        self.process = None
-        return self.owner, self.collected
+        if self.is_active() and (not owner or owner[0] is self.owner):
+            self.process = None
+            return self.recording()
+        kept = self.kept if self.kept and (not owner or owner[0] is self.kept.owner) else None
+        self.kept = None
+        return kept
+
+    def recording(self):
+        def profile():
+            if self.failures:
+                self.failures -= 1
+                raise MemoryError
+            return self.collected
+
+        return SimpleNamespace(owner=self.owner, profile=profile)
+
+    def put_back(self, recording):
+        self.kept = recording
 
     def pause(self):
         pass
@@ -81,17 +100,26 @@ def native_stats(captured=0, samples=0, **dropped):
         "process_cpu_ns": 0,
         "watched_cpu_ns": 0,
         "own_cpu_ns": 0,
+        "recording": 0,
+        "recording_bytes": 3 << 20,
         "duration_ns": 1_500_000_000,
     }
 
 
+def blocks(form, rows):
+    """Records as the extension has them."""
+    whole = b"".join(struct.pack(form, *row) for row in rows)
+    size = records.BLOCK * struct.calcsize(form)
+    return [whole[at : at + size] for at in range(0, len(whole), size)]
+
+
 def collected(codes=(), nodes=(), samples=(), threads=((11, "main"),), **dropped):
-    """What the extension's stop() returns, from tuples."""
+    """What the extension hands over, from tuples: `samples` are (time, thread, node, weight, flags)."""
     captured = sum(weight for _, _, _, weight, _ in samples)
     return {
         "codes": list(codes),
-        "nodes": b"".join(struct.pack("=iii", *node) for node in nodes),
-        "samples": b"".join(struct.pack("=qIiII", *sample) for sample in samples),
+        "nodes": blocks("=iii", nodes),
+        "samples": blocks("=qqIiII", [(time, time, *rest) for time, *rest in samples]),
         "threads": [(native_id, name, None) for native_id, name in threads],
         "stats": native_stats(captured, len(samples), **dropped),
     }
@@ -134,6 +162,66 @@ def test_stop_returns_the_profile_with_the_settings(native):
     assert (profile.mode, profile.interval_ms) == ("cpu", 2.5)
     assert not spprof.is_active()
     assert [[frame.name for frame in sample.stack] for sample in profile] == [["main", "work", "leaf"]]
+
+
+def test_start_passes_what_the_recording_may_take(native):
+    spprof.start()
+    spprof.stop()
+    spprof.start(memory_mb=3, recording="counts")
+    spprof.stop()
+    with spprof.Profiler(recording="counts"):
+        pass
+    assert native.bounds == [(256 << 20, 0), (3 << 20, 1), (256 << 20, 1)]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "told"),
+    [
+        ({"memory_mb": 0}, ValueError, "memory_mb must be between 1 and 1048576 megabytes, not 0"),
+        ({"memory_mb": (1 << 20) + 1}, ValueError, "memory_mb must be between"),
+        ({"memory_mb": 1.5}, TypeError, "memory_mb must be an int, not float"),
+        ({"memory_mb": True}, TypeError, "memory_mb must be an int, not bool"),
+        ({"recording": "all"}, ValueError, "recording must be 'timeline' or 'counts', not 'all'"),
+    ],
+)
+def test_bad_bounds_are_refused(native, arguments, error, told):
+    for refused in (spprof.start, spprof.Profiler, spprof.profile):
+        with pytest.raises(error, match=f"^{told}"):
+            refused(**arguments)
+    assert not native.started
+
+
+def test_profile_that_there_is_no_memory_for_can_be_had_later(native):
+    """The session is over; what it collected is not lost."""
+    spprof.start()
+    native.failures = 2
+    for _ in range(2):
+        with pytest.raises(MemoryError):
+            spprof.stop()
+        assert not spprof.is_active()
+    assert len(list(spprof.stop())) == 1
+    with pytest.raises(RuntimeError, match="no session is active"):
+        spprof.stop()
+
+
+def test_next_session_takes_the_place_of_what_nobody_took(native):
+    spprof.start()
+    native.failures = 1
+    with pytest.raises(MemoryError):
+        spprof.stop()
+    spprof.start(2)
+    assert spprof.stop().interval_ms == 2
+    with pytest.raises(RuntimeError):
+        spprof.stop()
+
+
+def test_threads_that_nothing_is_known_of_have_a_name(native):
+    """There was no memory to find out about them."""
+    native.collected = collected(CODES, NODES, [(5, 1, 2, 1, 0)])
+    native.collected["stats"]["threads"] = 2
+    spprof.start()
+    (sample,) = spprof.stop()
+    assert sample.thread == spprof.Thread(1, 0, "thread 1, unknown")
 
 
 def test_second_start_is_refused_and_leaves_the_first(native):
@@ -778,6 +866,17 @@ def test_summary_says_where_the_time_of_the_process_is():
     assert any(line.startswith(told) for line in report.lines(profile))
     profile.stats.update(mode="wall")
     assert not any("CPU time" in line for line in report.lines(profile))
+
+
+def test_summary_says_that_a_timeline_became_counts():
+    native = collected(CODES, NODES, [(5, 0, 2, 1, 0)])
+    native["stats"]["recording"] = 1
+    for asked, told in (("timeline", True), ("counts", False)):
+        named = records.name_threads(native["threads"], {}, "")
+        profile = spprof.Profile(native, mode="cpu", interval_ms=1, threads=named, recording=asked)
+        assert (profile.stats["recording"], profile.stats["recording_full"]) == ("counts", told)
+        assert profile.stats["recording_mb"] == 3
+        assert any("became counts" in line and "--memory" in line for line in report.lines(profile)) == told
 
 
 def test_summary_of_nothing_says_what_to_do():

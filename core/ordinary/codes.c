@@ -7,6 +7,7 @@
 
 #define NONE (-1)
 #define ALIVE UINT64_MAX
+#define FIRST_ROOM 256
 
 /* The lives of one address are a list, newest first, so by falling `died`: an object begins its life there after the one
  * before it has died. Its newest stands for the address in the bucket. NONE is the end of each list. */
@@ -29,13 +30,15 @@ struct codes {
     int32_t bucket_count; /* a power of two */
     int32_t *waiting;     /* entries that died unused, oldest first: samples may still turn up */
     int32_t waiting_count, waiting_room;
+    uint64_t name_bytes; /* of all names */
+    uint64_t most;       /* bytes: codes_limit */
 };
 
 /* Doubles an array of `size`-byte elements where it is full. */
 static bool make_room(void **array, int32_t count, int32_t *room, size_t size) {
     if (count < *room)
         return true;
-    int32_t wanted = *room ? *room * 2 : 256;
+    int32_t wanted = *room ? *room * 2 : FIRST_ROOM;
     void *grown = wanted > 0 ? pages_grow(*array, (size_t)*room * size, (size_t)wanted * size) : NULL;
     if (grown == NULL)
         return false;
@@ -91,6 +94,7 @@ struct codes *codes_new(void) {
     for (int32_t i = 0; i < codes->bucket_count; i++)
         codes->buckets[i] = NONE;
     codes->free = NONE;
+    codes->most = UINT64_MAX;
     pthread_mutex_init(&codes->lock, NULL);
     return codes;
 }
@@ -161,15 +165,64 @@ static int32_t find(struct codes *codes, uint64_t code, uint64_t generation) {
     return found;
 }
 
+static uint64_t bytes_of(const struct code_names *names) {
+    return names->qualname.length + names->filename.length + names->linetable.length;
+}
+
+/* With the lock held, as all without `codes_` in their names. */
+static uint64_t bytes_held(const struct codes *codes) {
+    return (uint64_t)codes->room * sizeof *codes->entries + (uint64_t)codes->bucket_count * sizeof *codes->buckets +
+           (uint64_t)codes->waiting_room * sizeof *codes->waiting + codes->name_bytes;
+}
+
+uint64_t codes_bytes(struct codes *codes) {
+    pthread_mutex_lock(&codes->lock);
+    uint64_t bytes = bytes_held(codes);
+    pthread_mutex_unlock(&codes->lock);
+    return bytes;
+}
+
+void codes_limit(struct codes *codes, uint64_t most) {
+    pthread_mutex_lock(&codes->lock);
+    codes->most = most;
+    pthread_mutex_unlock(&codes->lock);
+}
+
+void codes_hold(struct codes *codes) { pthread_mutex_lock(&codes->lock); }
+
+void codes_let_go(struct codes *codes) { pthread_mutex_unlock(&codes->lock); }
+
+/* It lived then: it died later, and whoever was there before it did not. */
+bool codes_is(const struct codes *codes, int32_t number, uint64_t code, uint64_t generation) {
+    const struct entry *entry = &codes->entries[number];
+    return entry->code == code && entry->died > generation &&
+           (entry->older == NONE || codes->entries[entry->older].died <= generation);
+}
+
+/* Bytes that a new entry takes. */
+static uint64_t growth(const struct codes *codes) {
+    if (codes->free != NONE || codes->count < codes->room)
+        return 0;
+    uint64_t entries = codes->room != 0 ? (uint64_t)codes->room : FIRST_ROOM;
+    return entries * sizeof *codes->entries + (uint64_t)codes->bucket_count * sizeof *codes->buckets;
+}
+
 int32_t codes_identify(struct codes *codes, uint64_t code, uint64_t generation) {
     pthread_mutex_lock(&codes->lock);
     int32_t number = find(codes, code, generation);
-    if (number == NONE)
+    if (number == NONE && bytes_held(codes) + growth(codes) <= codes->most)
         number = new_entry(codes, code);
     if (number != NONE)
         codes->entries[number].used = true;
     pthread_mutex_unlock(&codes->lock);
     return number;
+}
+
+static void take_names(struct codes *codes, struct entry *entry, const void *code,
+                       bool (*names)(const void *code, struct code_names *names)) {
+    entry->named = names(code, &entry->names);
+    if (entry->named)
+        codes->name_bytes += bytes_of(&entry->names);
 }
 
 static bool bury(struct codes *codes, const void *code, const struct codes_death *death) {
@@ -182,7 +235,7 @@ static bool bury(struct codes *codes, const void *code, const struct codes_death
     struct entry *entry = &codes->entries[number];
     entry->died = died;
     if (!entry->named) /* codes_name_living may have been first */
-        entry->named = death->names(code, &entry->names);
+        take_names(codes, entry, code, death->names);
     if (entry->used)
         return entry->named;
     if (!make_room((void **)&codes->waiting, codes->waiting_count, &codes->waiting_room, sizeof *codes->waiting))
@@ -201,6 +254,7 @@ bool codes_died(struct codes *codes, const void *code, const struct codes_death 
 static void forget(struct codes *codes, int32_t number) {
     struct entry *entry = &codes->entries[number];
     unlink_life(codes, number);
+    codes->name_bytes -= bytes_of(&entry->names);
     code_names_free(&entry->names);
     *entry = (struct entry){.next = codes->free};
     codes->free = number;
@@ -227,7 +281,7 @@ void codes_name_living(struct codes *codes, bool (*names)(const void *code, stru
     for (int32_t i = 0; i < codes->count; i++) {
         struct entry *entry = &codes->entries[i];
         if (entry->code != 0 && entry->died == ALIVE && !entry->named)
-            entry->named = names((const void *)(uintptr_t)entry->code, &entry->names);
+            take_names(codes, entry, (const void *)(uintptr_t)entry->code, names);
     }
     pthread_mutex_unlock(&codes->lock);
 }

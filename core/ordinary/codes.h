@@ -4,7 +4,7 @@
  * this table is told of each death while the object is still whole, and takes its names then; so (address, generation)
  * means one object for ever, and one that is still alive can be named later.
  *
- * Ordinary code; every function takes the table's lock and may be called from any thread. The texts are the caller's
+ * Ordinary code; every function but codes_is takes the table's lock and may be called from any thread. The texts are the caller's
  * malloc'ed memory and become the table's.
  */
 #ifndef SPPROF_CODES_H
@@ -33,8 +33,20 @@ struct codes;
 struct codes *codes_new(void);
 void codes_free(struct codes *codes);
 
+/* Bytes that the table and its names hold. */
+uint64_t codes_bytes(struct codes *codes);
+
+/* From now on codes_identify gives no new number where the table holds more than `most` bytes. Without this there is no limit. */
+void codes_limit(struct codes *codes, uint64_t most);
+
 /* The number of the object that was at `code` when a sample of `generation` was taken; -1 where there is no memory. */
 int32_t codes_identify(struct codes *codes, uint64_t code, uint64_t generation);
+
+/* Whether that number is the object that was at `code` then. Between codes_hold and codes_let_go only, which hold the lock:
+ * nothing else of this header may be called there. */
+bool codes_is(const struct codes *codes, int32_t number, uint64_t code, uint64_t generation);
+void codes_hold(struct codes *codes);
+void codes_let_go(struct codes *codes);
 
 /* The object at `code` is dying. `die` is called under the lock to advance the generation, `names` to take its names
  * (false: they could not be had). Returns false where there is no memory to remember it. */

@@ -33,7 +33,7 @@ INTERVAL_MS = {"cpu": 0.1, "wall": 5}  # one thread looks at all of them in wall
 # In wall mode, of each thread that waits: a sample of it is more than 100 bytes, and the ring of a default session in cpu
 # mode has 128 KiB.
 LOOKS = 1500
-SAMPLE_BYTES = 24  # struct profile_sample in core/ordinary/profile.h: the recording grows by one with each sample
+SAMPLE_BYTES = 32  # struct recorded in core/ordinary/recording.h
 
 
 def size_of_crowd(processors):

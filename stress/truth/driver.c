@@ -239,7 +239,7 @@ static PyObject *string_of(struct text text) {
     return PyUnicode_DecodeUTF8(text.bytes != NULL ? text.bytes : "", (Py_ssize_t)text.length, "surrogatepass");
 }
 
-static PyObject *node_tuple(const struct profile_node *node) {
+static PyObject *node_tuple(const struct calltree_node *node) {
     static const struct code_names nameless = {.qualname = {"[dead]", 6}};
     const struct code_names *names = codes_get(codes, node->code);
     if (names == NULL)
@@ -250,9 +250,9 @@ static PyObject *node_tuple(const struct profile_node *node) {
 }
 
 static PyObject *nodes_list(void) {
-    PyObject *list = PyList_New(tally->profile->node_count);
-    for (int32_t i = 0; list != NULL && i < tally->profile->node_count; i++) {
-        PyObject *entry = node_tuple(&tally->profile->nodes[i]);
+    PyObject *list = PyList_New(tally->tree.count);
+    for (int32_t i = 0; list != NULL && i < tally->tree.count; i++) {
+        PyObject *entry = node_tuple(calltree_node(&tally->tree, i));
         if (entry == NULL)
             Py_CLEAR(list);
         else

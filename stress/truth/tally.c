@@ -2,6 +2,8 @@
 
 #include <stdlib.h>
 
+#include "atomics.h"
+
 /* Stacks seen lately, by a hash of all that was captured of them: most stacks are seen again at once, and then need not
  * be taken apart. Two stacks with one 64-bit hash would be counted as one; among a million that is one chance in 10^7. */
 #define MEMO_SIZE (1 << 15)
@@ -20,12 +22,13 @@ struct tally *tally_new(struct codes *codes) {
     struct tally *tally = calloc(1, sizeof *tally);
     if (tally == NULL)
         return NULL;
-    tally->profile = profile_new(codes);
+    tally->budget = (struct budget){.codes = codes, .most = UINT64_MAX};
+    bool has_tree = calltree_begin(&tally->tree, &tally->budget);
     tally->index_size = INDEX_FIRST;
     tally->index = calloc(INDEX_FIRST, sizeof *tally->index);
     tally->memo = calloc(MEMO_SIZE, sizeof *tally->memo);
     tally->last = calloc(LAST_SIZE, sizeof *tally->last);
-    if (tally->profile != NULL && tally->index != NULL && tally->memo != NULL && tally->last != NULL)
+    if (has_tree && tally->index != NULL && tally->memo != NULL && tally->last != NULL)
         return tally;
     tally_free(tally);
     return NULL;
@@ -34,7 +37,7 @@ struct tally *tally_new(struct codes *codes) {
 void tally_free(struct tally *tally) {
     if (tally == NULL)
         return;
-    profile_free(tally->profile);
+    calltree_end(&tally->tree);
     free(tally->rows);
     free(tally->index);
     free(tally->memo);
@@ -106,14 +109,9 @@ static int32_t find_row(struct tally *tally, int32_t tid, int32_t node) {
     return *entry;
 }
 
-/* The profile interns the stack; the sample that it keeps of it is taken back at once. */
 static int32_t intern(struct tally *tally, const struct spprof_sample *sample) {
-    struct profile *profile = tally->profile;
-    profile_add(profile, sample);
-    if (profile->sample_count == 0)
-        return 0;
-    profile->sample_count = 0;
-    return find_row(tally, sample->tid, profile_sample(profile, 0)->node);
+    int32_t node = calltree_add(&tally->tree, sample);
+    return node == CALLTREE_NO_MEMORY ? 0 : find_row(tally, sample->tid, node);
 }
 
 void tally_add(void *context, const struct spprof_sample *sample) {
@@ -141,8 +139,6 @@ void tally_share(struct tally *tally, int32_t tid, uint32_t weight) {
 }
 
 uint64_t tally_bytes(const struct tally *tally) {
-    const struct profile *profile = tally->profile;
-    return (uint64_t)profile->node_room * sizeof *profile->nodes +
-           (uint64_t)profile->index_size * sizeof *profile->index + (uint64_t)tally->row_room * sizeof *tally->rows +
+    return atomic_read(counter_own, &tally->budget.used) + (uint64_t)tally->row_room * sizeof *tally->rows +
            (uint64_t)tally->index_size * sizeof *tally->index;
 }

@@ -7,18 +7,19 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "ordinary/profile.h"
+#include "ordinary/calltree.h"
 
 struct tally_row {
     uint64_t count; /* looks */
     uint64_t
         share; /* what stands for time: the ticks of these, or those that began at moments of no stack's choosing */
     int32_t tid;
-    int32_t node; /* the innermost frame's, in the profile; -1: no Python frame */
+    int32_t node; /* the innermost frame's, in the tree; CALLTREE_ROOT: no Python frame */
 };
 
 struct tally {
-    struct profile *profile; /* its nodes; its list of samples stays empty */
+    struct budget budget; /* without a limit */
+    struct calltree tree;
     struct tally_row *rows;
     int32_t row_count, row_room;
     int32_t *index; /* hash of (tid, node) to row + 1 */

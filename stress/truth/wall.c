@@ -197,7 +197,7 @@ static void *observe(void *unused) {
     for (uint64_t round = 0; !atomic_read(active_peek, &wall.stopping); round++) {
         int count = find_targets();
         bool beat = on_the_beat();
-        codes_caught_up(wall.config.tally->profile->codes, atomic_read(generation_read, &sampler.deaths));
+        codes_caught_up(wall.config.tally->budget.codes, atomic_read(generation_read, &sampler.deaths));
         for (int i = 0; i < count; i++)
             if (wall.targets[i].tid != wall.idle_tid || round % ROUNDS_BETWEEN_IDLE == 0)
                 look_at(&wall.targets[i], beat);

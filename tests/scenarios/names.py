@@ -59,12 +59,12 @@ threads = [
     threading.Thread(target=run_functions, args=(index, total, seconds / THREADS, runs, addresses[index]))
     for index in range(THREADS)
 ]
-_native.start(interval, 64, 0, None, None, None)
+_native.start(interval, 64, 0, 1 << 30, 0, None, None, None)
 for thread in threads:
     thread.start()
 for thread in threads:
     thread.join()
-_, raw = _native.stop()
+raw = _native.stop().profile()
 found_threads = records.name_threads(raw["threads"], {}, "")
 profile = spprof.Profile(raw, mode="cpu", interval_ms=interval / 1e6, threads=found_threads)
 

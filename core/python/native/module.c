@@ -2,48 +2,59 @@
  * Samples are kept natively while the program runs; Python meets them when the session is over. */
 #include <Python.h>
 
-#include "array.h"
-#include "recording.h"
+#include "recorder.h"
+#include "recording_object.h"
 #include "result.h"
 #include "spprof.h"
 
 static PyObject *native_start(PyObject *Py_UNUSED(module), PyObject *arguments) {
-    unsigned long long interval;
+    unsigned long long interval, most;
     unsigned int max_depth;
-    int mode;
+    int mode, form;
     PyObject *owner, *active, *limbo;
-    if (!PyArg_ParseTuple(arguments, "KIiOOO:start", &interval, &max_depth, &mode, &owner, &active, &limbo))
+    if (!PyArg_ParseTuple(arguments, "KIiKiOOO:start", &interval, &max_depth, &mode, &most, &form, &owner, &active,
+                          &limbo))
         return NULL;
-    struct spprof_config config = {
-        .size = sizeof config,
-        .interval = interval,
-        .max_depth = max_depth,
-        .mode = (enum spprof_mode)mode,
-        .flags = SPPROF_OWN_FILES,
+    PyObject *object = recording_object_new();
+    if (object == NULL)
+        return NULL;
+    struct recorder_request request = {
+        .config = {.interval = interval, .max_depth = max_depth, .mode = (enum spprof_mode)mode},
+        .most = most,
+        .form = (enum recording_form)form,
+        .object = object,
+        .owner = owner,
+        .active = active,
+        .limbo = limbo,
     };
-    enum recording_result result = recording_start(&config, owner, active, limbo);
-    return result == RECORDING_FAILED ? NULL : PyBool_FromLong(result == RECORDING_DONE);
+    enum recorder_result result = recorder_start(&request);
+    Py_DECREF(object);
+    return result == RECORDER_FAILED ? NULL : PyBool_FromLong(result == RECORDER_DONE);
 }
 
 static PyObject *native_stop(PyObject *Py_UNUSED(module), PyObject *arguments) {
-    PyObject *owner = NULL;
+    PyObject *owner = NULL, *object = NULL;
     if (!PyArg_ParseTuple(arguments, "|O:stop", &owner))
         return NULL;
-    struct recording taken;
-    enum recording_result result = recording_stop(owner, &taken);
-    if (result == RECORDING_FAILED)
+    enum recorder_result result = recorder_stop(owner, &object);
+    if (result == RECORDER_FAILED)
         return NULL;
-    if (result == RECORDING_OTHER)
-        Py_RETURN_NONE;
-    PyObject *pair = Py_BuildValue("ON", taken.owner, result_profile(&taken));
-    recording_free(&taken);
-    return pair;
+    return result == RECORDER_DONE ? object : Py_NewRef(Py_None);
+}
+
+static PyObject *native_put_back(PyObject *Py_UNUSED(module), PyObject *object) {
+    if (!recording_object_check(object)) {
+        PyErr_SetString(PyExc_TypeError, "put_back takes what stop gave");
+        return NULL;
+    }
+    recorder_put_back(object);
+    Py_RETURN_NONE;
 }
 
 static PyObject *native_stats(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(arguments)) {
-    struct spprof_stats stats;
+    struct recorder_stats stats;
     PyObject *owner;
-    if (!recording_stats(&stats, &owner))
+    if (!recorder_stats(&stats, &owner))
         return NULL;
     return Py_BuildValue("NN", owner != NULL ? owner : Py_NewRef(Py_None), result_stats(&stats));
 }
@@ -75,12 +86,14 @@ static PyObject *native_resume(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(
 }
 
 static int fill_module(PyObject *module) {
-    return array_prepare() ? PyModule_Add(module, "REASONS", result_reasons()) : -1;
+    return recording_object_prepare() ? PyModule_Add(module, "REASONS", result_reasons()) : -1;
 }
 
 static PyMethodDef methods[] = {
-    {"start", native_start, METH_VARARGS, "start(interval_ns, max_depth, mode, owner, active, limbo) -> bool"},
-    {"stop", native_stop, METH_VARARGS, "stop([owner]) -> (owner, dict) | None"},
+    {"start", native_start, METH_VARARGS,
+     "start(interval_ns, max_depth, mode, memory_bytes, recording, owner, active, limbo) -> bool"},
+    {"stop", native_stop, METH_VARARGS, "stop([owner]) -> Recording | None"},
+    {"put_back", native_put_back, METH_O, "put_back(recording) -> None"},
     {"stats", native_stats, METH_NOARGS, "stats() -> (owner, dict)"},
     {"is_active", native_is_active, METH_NOARGS, "is_active() -> bool"},
     {"signal_number", native_signal_number, METH_NOARGS, "signal_number() -> int"},

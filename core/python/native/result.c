@@ -1,7 +1,6 @@
 #include "result.h"
 
-#include "array.h"
-#include "ordinary/location.h"
+#include "recording_object.h"
 
 /* Puts `value` (a new reference, or NULL with an exception set) into the dictionary. */
 static bool put(PyObject *dictionary, const char *key, PyObject *value) {
@@ -36,7 +35,8 @@ static PyObject *dropped_of(const struct spprof_stats *stats) {
     return dropped;
 }
 
-PyObject *result_stats(const struct spprof_stats *stats) {
+PyObject *result_stats(const struct recorder_stats *all) {
+    const struct spprof_stats *stats = &all->session;
     PyObject *result = PyDict_New();
     if (result != NULL && put_number(result, "ticks", stats->ticks) &&
         put_number(result, "captured", stats->by_reason[SPPROF_CAPTURED]) &&
@@ -50,7 +50,8 @@ PyObject *result_stats(const struct spprof_stats *stats) {
         put_number(result, "clock_step_ns", stats->clock_step) &&
         put_number(result, "process_cpu_ns", stats->process_cpu) &&
         put_number(result, "watched_cpu_ns", stats->watched_cpu) && put_number(result, "own_cpu_ns", stats->own_cpu) &&
-        put_number(result, "duration_ns", stats->duration))
+        put_number(result, "duration_ns", stats->duration) && put_number(result, "recording", all->form) &&
+        put_number(result, "recording_bytes", all->bytes))
         return result;
     Py_XDECREF(result);
     return NULL;
@@ -62,12 +63,12 @@ static PyObject *string_of(struct text text) {
     return PyUnicode_DecodeUTF8(text.bytes != NULL ? text.bytes : "", (Py_ssize_t)text.length, "surrogatepass");
 }
 
-static PyObject *codes_list(const struct recording *recording) {
-    int32_t count = codes_count(recording->codes);
+static PyObject *codes_list(const struct taken *taken) {
+    int32_t count = codes_count(taken->codes);
     PyObject *list = PyList_New(count);
     for (int32_t i = 0; list != NULL && i < count; i++) {
         static const struct code_names nameless = {.qualname = {"[unknown]", 9}};
-        const struct code_names *names = codes_get(recording->codes, i);
+        const struct code_names *names = codes_get(taken->codes, i);
         if (names == NULL)
             names = &nameless;
         PyObject *entry =
@@ -80,56 +81,31 @@ static PyObject *codes_list(const struct recording *recording) {
     return list;
 }
 
-struct node_record {
-    int32_t parent, code, line;
-};
-
-static PyObject *nodes_array(const struct recording *recording) {
-    const struct profile *profile = recording->profile;
-    void *bytes;
-    PyObject *array = array_new((size_t)profile->node_count * sizeof(struct node_record), &bytes);
-    if (array == NULL)
-        return NULL;
-    struct node_record *records = bytes;
-    for (int32_t i = 0; i < profile->node_count; i++) {
-        const struct profile_node *node = &profile->nodes[i];
-        const struct code_names *names = codes_get(recording->codes, node->code);
-        int32_t line = 0;
-        if (names != NULL)
-            line = location_line((const uint8_t *)names->linetable.bytes, names->linetable.length, names->first_line,
-                                 node->instruction);
-        records[i] = (struct node_record){.parent = node->parent, .code = node->code, .line = line};
+/* Blocks of records as a tuple of arrays: `count` records of `size` bytes, `each` in a block. */
+static PyObject *arrays_of(PyObject *object, void *const *blocks, size_t count, size_t each, size_t size) {
+    size_t block_count = (count + each - 1) / each;
+    PyObject *arrays = PyTuple_New((Py_ssize_t)block_count);
+    for (size_t i = 0; arrays != NULL && i < block_count; i++) {
+        size_t left = count - i * each;
+        PyObject *array = recording_object_array(object, blocks[i], (left < each ? left : each) * size);
+        if (array == NULL)
+            Py_CLEAR(arrays);
+        else
+            PyTuple_SET_ITEM(arrays, (Py_ssize_t)i, array);
     }
-    return array;
+    return arrays;
 }
 
-struct sample_record {
-    int64_t time;
-    uint32_t thread;
-    int32_t node;
-    uint32_t weight, flags;
-};
+static PyObject *nodes_of(PyObject *object) {
+    const struct calltree *tree = &recording_object_taken(object)->recording->tree;
+    return arrays_of(object, (void *const *)tree->blocks, (size_t)tree->count, CALLTREE_BLOCK,
+                     sizeof(struct calltree_node));
+}
 
-static PyObject *samples_array(const struct recording *recording) {
-    struct profile *profile = recording->profile;
-    void *bytes;
-    PyObject *array = array_new((size_t)profile->sample_count * sizeof(struct sample_record), &bytes);
-    if (array == NULL)
-        return NULL;
-    struct sample_record *records = bytes;
-    for (int64_t i = 0; i < profile->sample_count; i++) {
-        const struct profile_sample *sample = profile_sample(profile, i);
-        records[i] = (struct sample_record){
-            .time = (int64_t)(sample->time - recording->started),
-            .thread = sample->thread,
-            .node = sample->node,
-            .weight = sample->weight,
-            .flags = sample->flags,
-        };
-        if ((i + 1) % PROFILE_BLOCK == 0) /* so that there is one copy of them at a time */
-            profile_give_up_block(profile, i / PROFILE_BLOCK);
-    }
-    return array;
+static PyObject *samples_of(PyObject *object) {
+    const struct recording *recording = recording_object_taken(object)->recording;
+    return arrays_of(object, (void *const *)recording->blocks, recording->count, RECORDING_BLOCK,
+                     sizeof(struct recorded));
 }
 
 static PyObject *kernel_name_of(const struct recorded_thread *thread) {
@@ -146,12 +122,12 @@ static PyObject *python_name_of(const struct recorded_thread *thread, const stru
     return Py_NewRef(Py_None);
 }
 
-static PyObject *threads_list(const struct recording *recording) {
-    PyObject *list = PyList_New((Py_ssize_t)recording->thread_count);
-    for (uint64_t i = 0; list != NULL && i < recording->thread_count; i++) {
-        const struct recorded_thread *thread = &recording->threads[i];
+static PyObject *threads_list(const struct taken *taken) {
+    PyObject *list = PyList_New((Py_ssize_t)taken->thread_count);
+    for (uint64_t i = 0; list != NULL && i < taken->thread_count; i++) {
+        const struct recorded_thread *thread = &taken->threads[i];
         PyObject *entry =
-            Py_BuildValue("iNN", (int)thread->tid, kernel_name_of(thread), python_name_of(thread, &recording->lives));
+            Py_BuildValue("iNN", (int)thread->tid, kernel_name_of(thread), python_name_of(thread, &taken->lives));
         if (entry == NULL)
             Py_CLEAR(list);
         else
@@ -160,11 +136,13 @@ static PyObject *threads_list(const struct recording *recording) {
     return list;
 }
 
-PyObject *result_profile(const struct recording *recording) {
+PyObject *result_profile(PyObject *object) {
+    const struct taken *taken = recording_object_taken(object);
     PyObject *result = PyDict_New();
-    if (result != NULL && put(result, "codes", codes_list(recording)) && put(result, "nodes", nodes_array(recording)) &&
-        put(result, "samples", samples_array(recording)) && put(result, "threads", threads_list(recording)) &&
-        put_number(result, "started_ns", recording->started) && put(result, "stats", result_stats(&recording->stats)))
+    if (result != NULL && put(result, "codes", codes_list(taken)) && put(result, "nodes", nodes_of(object)) &&
+        put(result, "samples", samples_of(object)) && put(result, "threads", threads_list(taken)) &&
+        put_number(result, "started_ns", taken->recording->config.started) &&
+        put(result, "stats", result_stats(&taken->stats)))
         return result;
     Py_XDECREF(result);
     return NULL;

@@ -5,15 +5,16 @@
 
 #include <Python.h>
 
-#include "recording.h"
+#include "recorder.h"
 
 /* The names of the reasons for which a tick gives no sample. */
 PyObject *result_reasons(void);
 
 /* NativeStats of _native.pyi. */
-PyObject *result_stats(const struct spprof_stats *stats);
+PyObject *result_stats(const struct recorder_stats *stats);
 
-/* NativeProfile of _native.pyi; MemoryError where some of the recording is missing. */
-PyObject *result_profile(const struct recording *recording);
+/* NativeProfile of _native.pyi, of a recording_object whose recording is there. Where it fails, the
+ * recording is as it was, and this can be called again. */
+PyObject *result_profile(PyObject *recording_object);
 
 #endif

@@ -4,7 +4,7 @@ Every function may be called from any thread, and from foreign code that runs in
 audit hook, a finalizer or a signal handler.
 """
 
-from collections.abc import Buffer
+from collections.abc import Buffer, Sequence
 from typing import Any, TypedDict
 
 REASONS: tuple[str, ...]
@@ -28,35 +28,60 @@ class NativeStats(TypedDict):
     process_cpu_ns: int
     watched_cpu_ns: int
     own_cpu_ns: int
+    recording: int
+    recording_bytes: int
     duration_ns: int
 
 class NativeProfile(TypedDict):
-    """What one session collected. The two buffers are arrays of native-endian records without padding."""
+    """What one session collected. Nodes and samples are native-endian records without padding, 4096 in each buffer but the last."""
 
     codes: list[tuple[str, str, int]]
     """Qualified name, file name and first line; the strings may hold any code points, lone surrogates too."""
-    nodes: Buffer
+    nodes: Sequence[Buffer]
     """Records "=iii": parent node or -1, index into codes, line or 0; a parent comes before its children."""
-    samples: Buffer
-    """Records "=qIiII": nanoseconds since the start, thread, innermost node or -1, weight in ticks, flags."""
+    samples: Sequence[Buffer]
+    """Records "=qqIiII": when seen first and last, nanoseconds since the start; thread, innermost node or -1, weight in ticks,
+    flags."""
     threads: list[tuple[int, str, str | None]]
-    """Native thread id, the kernel's name and the last that Python gave; None: not known."""
+    """Native thread id, the kernel's name and the last that Python gave; None: not known. There may be fewer than sampled
+    threads, where there was no memory."""
     stats: NativeStats
 
-def start(interval_ns: int, max_depth: int, mode: int, owner: object, active: object, limbo: object) -> bool:
+class Recording:
+    """What a session recorded. Taking it needs no memory, so none is lost for want of it."""
+
+    @property
+    def owner(self) -> Any: ...
+    def profile(self) -> NativeProfile:
+        """Its buffers are the recording's own memory, which they keep. Raises MemoryError, and can be called again then."""
+
+def start(
+    interval_ns: int,
+    max_depth: int,
+    mode: int,
+    memory_bytes: int,
+    recording: int,
+    owner: object,
+    active: object,
+    limbo: object,
+) -> bool:
     """Start sampling every thread of the interpreter, on behalf of `owner`.
 
-    `mode` is 0 for cpu, 1 for wall. `active` and `limbo` are the dictionaries of `threading` that
-    tell threads' names; where they are none, or no dict watcher is free, there are no names.
+    `mode` is 0 for cpu, 1 for wall; `recording` 0 for a timeline, 1 for counts, of at most so many bytes. `active` and
+    `limbo` are the dictionaries of `threading` that tell threads' names; where they are none, or no dict watcher is
+    free, there are no names.
 
     False where a session is active. Raises RuntimeError when this interpreter cannot be sampled, MemoryError.
     """
 
-def stop(owner: object = ...) -> tuple[Any, NativeProfile] | None:
-    """End the session, or with an `owner` only that one's; the session's owner and what it collected.
+def stop(owner: object = ...) -> Recording | None:
+    """End the session, or with an `owner` only that one's, and give what it recorded; or what was put back.
 
-    None where no such session is active. Raises MemoryError, with the session ended and what it collected lost.
+    None where there is none.
     """
+
+def put_back(recording: Recording) -> None:
+    """The next `stop` gives it again, unless a session has been started until then."""
 
 def stats() -> tuple[Any, NativeStats]:
     """The owner and the counters of the active session or else of the last one; None and zeros before the first."""

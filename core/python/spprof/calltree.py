@@ -61,7 +61,7 @@ class CallTree:
     def ticks_by_place(self) -> dict[tuple[int, int, bool, bool], int]:
         """Ticks by thread, node, `detached` and `truncated`: the records without their times."""
         ticks: dict[tuple[int, int, int], int] = {}
-        for _, thread, node, weight, flags in self.records.packed():
+        for _, _, thread, node, weight, flags in self.records.packed():
             place = thread, node, flags & (DETACHED | TRUNCATED)
             ticks[place] = ticks.get(place, 0) + weight
         return {
@@ -87,7 +87,7 @@ class CallTree:
     def _own_ticks(self) -> Counter[int]:
         """The ticks with each node innermost."""
         ticks: Counter[int] = Counter()
-        for _, _, node, weight, _ in self.records.packed():
+        for _, _, _, node, weight, _ in self.records.packed():
             if node != ROOT:
                 ticks[node] += weight
         return ticks

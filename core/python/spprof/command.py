@@ -88,7 +88,7 @@ def _parser() -> argparse.ArgumentParser:
     run = commands.add_parser(
         "run",
         help="run a program under the profiler",
-        usage="%(prog)s [-i MS] [-o FILE] [-f FORMAT] [--mode MODE] (SCRIPT | -m MODULE) [ARGUMENT ...]",
+        usage="%(prog)s [-i MS] [-o FILE] [-f FORMAT] [--mode MODE] [--memory MB] [--recording FORM] (SCRIPT | -m MODULE) [ARGUMENT ...]",
         description="Runs the program, then writes its profile and a summary. The exit status is the program's own.",
         allow_abbrev=False,
     )
@@ -109,6 +109,20 @@ def _parser() -> argparse.ArgumentParser:
     )
     run.add_argument(
         "--mode", choices=session.MODES, default=session.MODES[0], help="what drives the samples (default: %(default)s)"
+    )
+    run.add_argument(
+        "--memory",
+        metavar="MB",
+        type=_memory,
+        default=session.DEFAULT_MEMORY_MB,
+        help="megabytes that the recording may take, 1 to 1048576 (default: %(default)s)",
+    )
+    run.add_argument(
+        "--recording",
+        choices=session.RECORDINGS,
+        default=session.RECORDINGS[0],
+        help="timeline: samples in their order, and counts from where they would take more memory; "
+        "counts: from the beginning, for programs that run for days (default: %(default)s)",
     )
     run.add_argument("-m", dest="is_module", action="store_true", help="the program is a module, as with python -m")
     run.add_argument(
@@ -132,6 +146,18 @@ def _interval(text: str) -> float:
     return interval_ms
 
 
+def _memory(text: str) -> int:
+    try:
+        memory_mb = int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of megabytes") from None
+    try:
+        session.check_memory(memory_mb)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    return memory_mb
+
+
 def _understood(argv: Sequence[str]) -> Request:
     if argv and argv[0] != "run" and not argv[0].startswith("-"):
         raise Refusal(f"there is no command {argv[0]!r}; to profile a program: spprof run {argv[0]}")
@@ -146,7 +172,9 @@ def _understood(argv: Sequence[str]) -> Request:
     except launch.NotRunnable as error:
         raise Refusal(str(error)) from None
     output = _checked_output(options.output or _default_output(found.name, format))
-    settings = session.Settings(options.interval, session.DEFAULT_DEPTH, options.mode)
+    settings = session.Settings(
+        options.interval, session.DEFAULT_DEPTH, options.mode, options.memory, options.recording
+    )
     return Request(settings, found, arguments, output, format)
 
 
@@ -199,7 +227,11 @@ def _run(request: Request, speaker: Speaker) -> launch.Outcome:
 
 def _deliver(request: Request, speaker: Speaker) -> bool:
     """Stop, save and say the summary; whether the profile is in its file."""
-    profile = session.end(request.settings)
+    try:
+        profile = session.end(request.settings)
+    except MemoryError:
+        speaker.say("cannot make the profile: out of memory")
+        return False
     if profile is None:
         speaker.say("the program stopped the profiling session itself, so there is no profile to save")
         return False

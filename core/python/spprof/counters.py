@@ -8,6 +8,9 @@ if TYPE_CHECKING:
     from ._native import NativeStats
 
 
+RECORDINGS = ("timeline", "counts")  # an index is the native extension's number for it
+
+
 class Stats(TypedDict):
     """Counters of one session; always `ticks == captured + sum(dropped.values())`."""
 
@@ -49,6 +52,12 @@ class Stats(TypedDict):
     interval, are the ticks, but for less than one a thread. 0 where `clock_step_ms` is not."""
     own_cpu_s: float
     """Of the profiler's own thread."""
+    recording: str
+    """What the samples are: a "timeline", or "counts", which have no order."""
+    recording_mb: float
+    """Megabytes that the recording holds, of 2**20 bytes; after the session, that it held at its end."""
+    recording_full: bool
+    """Whether a timeline has become counts because it would have taken more memory than it was given."""
 
 
 def zero_counters() -> NativeStats:
@@ -69,12 +78,15 @@ def zero_counters() -> NativeStats:
         "process_cpu_ns": 0,
         "watched_cpu_ns": 0,
         "own_cpu_ns": 0,
+        "recording": 0,
+        "recording_bytes": 0,
         "duration_ns": 0,
     }
 
 
-def public_stats(native: NativeStats, *, mode: str, interval_ms: float) -> Stats:
+def public_stats(native: NativeStats, *, mode: str, interval_ms: float, recording: str = RECORDINGS[0]) -> Stats:
     """The native counters with the session's settings, the duration in seconds."""
+    present = RECORDINGS[native["recording"]]
     return {
         "mode": mode,
         "interval_ms": interval_ms,
@@ -94,4 +106,7 @@ def public_stats(native: NativeStats, *, mode: str, interval_ms: float) -> Stats
         "process_cpu_s": native["process_cpu_ns"] / 1e9,
         "watched_cpu_s": native["watched_cpu_ns"] / 1e9,
         "own_cpu_s": native["own_cpu_ns"] / 1e9,
+        "recording": present,
+        "recording_mb": native["recording_bytes"] / 2**20,
+        "recording_full": present != recording,
     }

@@ -34,9 +34,10 @@ class Profile:
         mode: str,
         interval_ms: float,
         threads: list[Thread],
+        recording: str = "timeline",
     ) -> None:
-        """`threads` has one entry for each of the native profile's, in its order."""
-        self._records = Records(native, mode=mode, interval_ms=interval_ms, threads=threads)
+        """`threads` has an entry for each by its number; `recording` is the form asked for."""
+        self._records = Records(native, mode=mode, interval_ms=interval_ms, threads=threads, recording=recording)
         self.mode = mode
         self.interval_ms = interval_ms
         self.threads = threads
@@ -59,6 +60,7 @@ class Profile:
                 record.detached,
                 record.truncated,
                 stack(record.node),
+                record.last_ns,
             )
 
     def records(self) -> Iterator[Record]:
@@ -89,7 +91,13 @@ class Profile:
         moves to a stack that was not there.
         """
         native = self._records.rerooted(self.tree.outermost(is_launcher))
-        return Profile(native, mode=self.mode, interval_ms=self.interval_ms, threads=self.threads)
+        return Profile(
+            native,
+            mode=self.mode,
+            interval_ms=self.interval_ms,
+            threads=self.threads,
+            recording=self._records.recording,
+        )
 
     def save(self, path: str | os.PathLike[str], format: str | None = None) -> None:
         """Write the profile to `path`, whole or not at all.

@@ -6,8 +6,10 @@ Nothing is decoded before it is asked for: a session may have millions of sample
 from __future__ import annotations
 
 import struct
+from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple
 
 from .counters import public_stats
@@ -15,8 +17,12 @@ from .counters import public_stats
 if TYPE_CHECKING:
     from ._native import NativeProfile
 
+Packed = tuple[int, int, int, int, int, int]
+"""First and last time, thread, node, weight, flags."""
+
 _NODE = struct.Struct("=iii")
-_SAMPLE = struct.Struct("=qIiII")
+_SAMPLE = struct.Struct("=qqIiII")
+BLOCK = 4096  # samples, nodes: each of the extension's buffers but the last has so many
 _PARENT = struct.Struct("=i")  # the first field of a node
 
 DETACHED = 1  # flags of a sample
@@ -47,7 +53,9 @@ class Frame:
 class Sample:
     """One recorded stack, outermost frame first, standing for `weight` ticks.
 
-    `time_ns` counts from the session's start. `detached` means that the thread was inside C code
+    `time_ns` and `last_ns` count from the session's start. Equal stacks of a thread that follow one
+    another within a second (or two intervals) are one sample, which was seen from the one to the
+    other; in a recording of counts, all equal ones of a thread are. `detached` means that the thread was inside C code
     that had given up its thread state; `truncated`, that the stack was deeper than the session's
     limit and the outer frames are missing.
     """
@@ -58,6 +66,7 @@ class Sample:
     detached: bool
     truncated: bool
     stack: tuple[Frame, ...]
+    last_ns: int
 
     @property
     def state(self) -> str:
@@ -82,6 +91,7 @@ class Record(NamedTuple):
     weight: int
     detached: bool
     truncated: bool
+    last_ns: int
 
 
 class Records:
@@ -98,33 +108,47 @@ class Records:
         mode: str,
         interval_ms: float,
         threads: list[Thread],
+        recording: str,
     ) -> None:
-        """`threads` has one entry for each of the native profile's, in its order."""
+        """`threads` has an entry for each by its number; `recording` is the form asked for."""
         self.native = native
         self.mode = mode
         self.interval_ms = interval_ms
         self.threads = threads
-        self.stats = public_stats(native["stats"], mode=mode, interval_ms=interval_ms)
+        self.recording = recording
+        self.stats = public_stats(native["stats"], mode=mode, interval_ms=interval_ms, recording=recording)
 
     def __getstate__(self) -> dict[str, object]:
         """For copies and pickles: the extension's buffers are pages of this process."""
-        arrays = {name: bytes(self.native[name]) for name in ("nodes", "samples")}
+        arrays = {name: [bytes(block) for block in self.native[name]] for name in ("nodes", "samples")}
         return {**self.__dict__, "native": {**self.native, **arrays}}
 
     def __iter__(self) -> Iterator[Record]:
-        for time_ns, thread, node, weight, flags in self.packed():
+        for first, last, thread, node, weight, flags in self.packed():
             detached, truncated = bool(flags & DETACHED), bool(flags & TRUNCATED)
-            yield Record(time_ns, thread, node, weight, detached, truncated)
+            yield Record(first, thread, node, weight, detached, truncated, last)
 
-    def packed(self) -> Iterator[tuple[int, int, int, int, int]]:
+    def packed(self) -> Iterator[Packed]:
         """The fields of each record with its flags in one number; cheaper than iterating."""
-        return _SAMPLE.iter_unpack(self.native["samples"])
+        return chain.from_iterable(map(_SAMPLE.iter_unpack, self.native["samples"]))
+
+    def packed_at(self, number: int) -> Packed:
+        """Those of one record, by its number from 0 on."""
+        block, at = divmod(number, BLOCK)
+        return _SAMPLE.unpack_from(self.native["samples"][block], at * _SAMPLE.size)
+
+    def numbers_by_thread(self) -> list[array[int]]:
+        """The numbers of the records of each thread, in their order."""
+        numbers = [array("I") for _ in self.threads]
+        for number, (_, _, thread, _, _, _) in enumerate(self.packed()):
+            numbers[thread].append(number)
+        return numbers
 
     def nodes(self) -> Iterator[tuple[int, Frame]]:
         """Parent and frame of each node of the call tree. Equal frames are one object."""
         codes = self.native["codes"]
         known: dict[tuple[int, int], Frame] = {}
-        for parent, code, line in _NODE.iter_unpack(self.native["nodes"]):
+        for parent, code, line in chain.from_iterable(map(_NODE.iter_unpack, self.native["nodes"])):
             frame = known.get((code, line))
             if frame is None:
                 name, filename, first_line = codes[code]
@@ -133,18 +157,24 @@ class Records:
 
     def rerooted(self, nodes: Iterable[int]) -> NativeProfile:
         """What the extension would have handed over, had these nodes been called by nothing."""
-        packed = bytearray(self.native["nodes"])
+        blocks = list(self.native["nodes"])
         for node in nodes:
-            _PARENT.pack_into(packed, node * _NODE.size, ROOT)
-        return {**self.native, "nodes": bytes(packed)}
+            block, at = divmod(node, BLOCK)
+            if not isinstance(blocks[block], bytearray):
+                blocks[block] = bytearray(blocks[block])
+            _PARENT.pack_into(blocks[block], at * _NODE.size, ROOT)
+        return {**self.native, "nodes": blocks}
 
 
 def name_threads(
     found: Sequence[tuple[int, str, str | None]],
     living: Mapping[int, str],
     process_name: str,
+    count: int = 0,
 ) -> list[Thread]:
     """Threads with the best name known: Python's, else the kernel's, else the thread id.
+
+    There are `count` at least: of those that there was no memory to find out about, nothing is.
 
     `found` has the native id, the kernel's name, and Python's where it is known. Else it may be in
     `living`, by native id: the kernel uses ids again, so of several threads with one id only the
@@ -157,4 +187,5 @@ def name_threads(
             name = living.get(native_id) if last[native_id] == index else None
             name = name or (kernel_name if kernel_name != process_name else "")
         threads.append(Thread(index, native_id, name or f"thread {native_id}"))
+    threads.extend(Thread(index, 0, f"thread {index}, unknown") for index in range(len(found), count))
     return threads

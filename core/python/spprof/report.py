@@ -55,6 +55,8 @@ def lines(profile: Profile) -> Iterator[str]:
     if stats["samples"] and stats["captured"] >= _COARSE * stats["samples"] and stats["mode"] == "cpu":
         per_stack = stats["captured"] / stats["samples"]
         yield f"each stack stands for {per_stack:.1f} ticks: too few processors were free to look at every tick"
+    if stats["recording_full"]:
+        yield "the timeline took all its memory and became counts: samples have no order (--memory for more of it)"
     if stats["threads_refused"]:
         yield f"{_counted(stats['threads_refused'], 'thread')} could not be sampled when first found"
     if stats["ticks_in_progress"]:

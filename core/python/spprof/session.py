@@ -15,11 +15,11 @@ import platform
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar, cast, overload
 
 from . import formats
-from .counters import Stats, public_stats, zero_counters
+from .counters import RECORDINGS, Stats, public_stats, zero_counters
 from .profiles import Profile
 from .records import name_threads
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from types import ModuleType, TracebackType
     from typing import Self
 
-    from ._native import NativeProfile
+    from ._native import NativeProfile, Recording
 
 _native: ModuleType | None
 try:
@@ -42,6 +42,8 @@ MAX_INTERVAL_MS = 10_000
 MAX_DEPTH = 4096
 DEFAULT_INTERVAL_MS = 10
 DEFAULT_DEPTH = 1024
+MAX_MEMORY_MB = 1 << 20
+DEFAULT_MEMORY_MB = 256
 
 _is_prepared = False  # see _prepare_process
 _latest: Settings | None = None  # of the last session that this interpreter started
@@ -58,9 +60,14 @@ class Settings:
     interval_ms: float
     max_depth: int
     mode: str
+    memory_mb: int = DEFAULT_MEMORY_MB
+    recording: str = RECORDINGS[0]
 
     def __post_init__(self) -> None:
         check_interval(self.interval_ms)
+        check_memory(self.memory_mb)
+        if self.recording not in RECORDINGS:
+            raise ValueError(f"recording must be {' or '.join(map(repr, RECORDINGS))}, not {self.recording!r}")
         if isinstance(self.max_depth, bool) or not isinstance(self.max_depth, int):
             raise TypeError(f"max_depth must be an int, not {type(self.max_depth).__name__}")
         if not 1 <= self.max_depth <= MAX_DEPTH:
@@ -79,6 +86,14 @@ def check_interval(interval_ms: object) -> None:
         )
 
 
+def check_memory(memory_mb: object) -> None:
+    """Raise TypeError or ValueError unless it is a number of megabytes that a recording can have."""
+    if isinstance(memory_mb, bool) or not isinstance(memory_mb, int):
+        raise TypeError(f"memory_mb must be an int, not {type(memory_mb).__name__}")
+    if not 1 <= memory_mb <= MAX_MEMORY_MB:
+        raise ValueError(f"memory_mb must be between 1 and {MAX_MEMORY_MB} megabytes, not {memory_mb}")
+
+
 def is_active() -> bool:
     """Whether a session is active in this process; False in a forked child."""
     return _native is not None and _native.is_active()
@@ -94,7 +109,14 @@ def signal_number() -> int:
     return _extension().signal_number()
 
 
-def start(interval_ms: float = DEFAULT_INTERVAL_MS, *, max_depth: int = DEFAULT_DEPTH, mode: str = "cpu") -> None:
+def start(
+    interval_ms: float = DEFAULT_INTERVAL_MS,
+    *,
+    max_depth: int = DEFAULT_DEPTH,
+    mode: str = "cpu",
+    memory_mb: int = DEFAULT_MEMORY_MB,
+    recording: str = "timeline",
+) -> None:
     """Start sampling every thread of this interpreter, threads born later too.
 
     In mode "cpu" each thread is sampled as it uses CPU time, and interrupted for it; in mode "wall" one thread looks at
@@ -102,18 +124,26 @@ def start(interval_ms: float = DEFAULT_INTERVAL_MS, *, max_depth: int = DEFAULT_
     between two samples of a thread, 0.1 to 10,000 milliseconds. Stacks deeper than `max_depth` frames (at most 4096)
     lose their outer frames and are marked. A session that is still active when the interpreter exits is stopped then.
 
+    What is recorded takes at most `memory_mb` megabytes (of 2**20 bytes; 1 to 1,048,576). A `recording` is a
+    "timeline", where equal stacks of a thread in a row are one sample, or "counts", where all equal ones are: for
+    programs that run for days. A timeline that reaches its memory becomes counts; where those reach it, new stacks are
+    lost as `no_memory`.
+
     Raises RuntimeError when a session is active or this interpreter cannot be sampled, TypeError or ValueError for a
-    bad argument.
+    bad argument, MemoryError.
     """
-    begin(Settings(interval_ms, max_depth, mode))
+    begin(Settings(interval_ms, max_depth, mode, memory_mb, recording))
 
 
 def stop() -> Profile:
-    """End the session and return what it collected. Raises RuntimeError when no session is active."""
-    stopped = None if _native is None else _native.stop()
-    if stopped is None:
+    """End the session and return what it collected. Raises RuntimeError when no session is active.
+
+    Raises MemoryError where there is none for the result; what was collected is kept then, and the next `stop` has it.
+    """
+    recording = None if _native is None else _native.stop()
+    if recording is None:
         raise RuntimeError("no session is active; start one first")
-    return _profile_of(*stopped)
+    return _profile_of(recording)
 
 
 def stats() -> Stats:
@@ -123,6 +153,7 @@ def stats() -> Stats:
         native,
         mode=settings.mode if settings else MODES[0],
         interval_ms=settings.interval_ms if settings else 0,
+        recording=settings.recording if settings else RECORDINGS[0],
     )
 
 
@@ -151,6 +182,8 @@ def begin_unless_active(settings: Settings) -> bool:
         round(settings.interval_ms * 1_000_000),
         settings.max_depth,
         MODES.index(settings.mode),
+        settings.memory_mb << 20,
+        RECORDINGS.index(settings.recording),
         settings,
         getattr(threading, "_active", None),
         getattr(threading, "_limbo", None),
@@ -161,9 +194,9 @@ def begin_unless_active(settings: Settings) -> bool:
 
 
 def end(settings: Settings) -> Profile | None:
-    """Stop the session that was started with `settings`; None where it is not the active one."""
-    stopped = None if _native is None else _native.stop(settings)
-    return None if stopped is None else _profile_of(*stopped)
+    """Stop the session that was started with `settings`; None where it is not the active one. Raises as `stop`."""
+    recording = None if _native is None else _native.stop(settings)
+    return None if recording is None else _profile_of(recording)
 
 
 def _prepare_process() -> None:
@@ -185,11 +218,25 @@ def _stop_at_exit() -> None:
         _native.stop(_latest)
 
 
-def _profile_of(settings: Settings, native: NativeProfile) -> Profile:
+def _profile_of(recording: Recording) -> Profile:
+    try:
+        return _made_profile(recording.owner, recording.profile())
+    except MemoryError:
+        _extension().put_back(recording)
+        raise
+
+
+def _made_profile(settings: Settings, native: NativeProfile) -> Profile:
     is_nameless = any(name is None for _, _, name in native["threads"])
     living = _living_threads() if is_nameless else {}
-    threads = name_threads(native["threads"], living, _process_name(native))
-    return Profile(native, mode=settings.mode, interval_ms=settings.interval_ms, threads=threads)
+    threads = name_threads(native["threads"], living, _process_name(native), native["stats"]["threads"])
+    return Profile(
+        native,
+        mode=settings.mode,
+        interval_ms=settings.interval_ms,
+        threads=threads,
+        recording=settings.recording,
+    )
 
 
 def _living_threads() -> dict[int, str]:
@@ -226,15 +273,20 @@ class Profiler:
     """
 
     def __init__(
-        self, interval_ms: float = DEFAULT_INTERVAL_MS, *, max_depth: int = DEFAULT_DEPTH, mode: str = "cpu"
+        self,
+        interval_ms: float = DEFAULT_INTERVAL_MS,
+        *,
+        max_depth: int = DEFAULT_DEPTH,
+        mode: str = "cpu",
+        memory_mb: int = DEFAULT_MEMORY_MB,
+        recording: str = "timeline",
     ) -> None:
         """The arguments are those of `start`, checked here."""
-        self._arguments = (interval_ms, max_depth, mode)
-        self._settings = Settings(*self._arguments)
+        self._settings = Settings(interval_ms, max_depth, mode, memory_mb, recording)
         self.profile: Profile | None = None
 
     def __enter__(self) -> Self:
-        settings = Settings(*self._arguments)
+        settings = replace(self._settings)
         begin(settings)
         self._settings = settings
         self.profile = None
@@ -246,7 +298,7 @@ class Profiler:
         self.profile = end(self._settings)
 
     def __call__(self, function: Callable[_Parameters, _Result]) -> Profiled[_Parameters, _Result]:
-        return cast("Profiled[_Parameters, _Result]", _Decoration(self._arguments, self._keep).decorate(function))
+        return cast("Profiled[_Parameters, _Result]", _Decoration(self._settings, self._keep).decorate(function))
 
     def _keep(self, profile: Profile) -> None:
         self.profile = profile
@@ -255,8 +307,9 @@ class Profiler:
 class _Decoration:
     """Profiles each call of one function in a session of its own and hands each Profile to `keep`."""
 
-    def __init__(self, arguments: tuple[float, int, str], keep: Callable[[Profile], None]) -> None:
-        self._arguments = arguments
+    def __init__(self, settings: Settings, keep: Callable[[Profile], None]) -> None:
+        """Each session has `settings` of its own, equal to these."""
+        self._settings = settings
         self._keep = keep
 
     def decorate(self, function: Callable[..., Any]) -> Profiled[..., Any]:
@@ -286,7 +339,7 @@ class _Decoration:
 
     @contextmanager
     def _session(self) -> Iterator[None]:
-        settings = Settings(*self._arguments)
+        settings = replace(self._settings)
         started = begin_unless_active(settings)
         try:
             yield
@@ -307,6 +360,8 @@ def profile(
     interval_ms: float = ...,
     max_depth: int = ...,
     mode: str = ...,
+    memory_mb: int = ...,
+    recording: str = ...,
     path: str | os.PathLike[str] | None = ...,
     format: str | None = ...,
 ) -> Callable[[Callable[_Parameters, _Result]], Profiled[_Parameters, _Result]]: ...
@@ -319,6 +374,8 @@ def profile(
     interval_ms: float = DEFAULT_INTERVAL_MS,
     max_depth: int = DEFAULT_DEPTH,
     mode: str = "cpu",
+    memory_mb: int = DEFAULT_MEMORY_MB,
+    recording: str = "timeline",
     path: str | os.PathLike[str] | None = None,
     format: str | None = None,
 ) -> Any:
@@ -330,8 +387,7 @@ def profile(
 
     Bad arguments are refused here; a call raises RuntimeError as `start` does, and OSError where saving fails.
     """
-    arguments = (interval_ms, max_depth, mode)
-    Settings(*arguments)
+    settings = Settings(interval_ms, max_depth, mode, memory_mb, recording)
     if format is not None:
         formats.get(format)
 
@@ -340,6 +396,6 @@ def profile(
             profile.save(path, format)
 
     def decorate(function: Callable[..., Any]) -> Profiled[..., Any]:
-        return _Decoration(arguments, keep).decorate(function)
+        return _Decoration(settings, keep).decorate(function)
 
     return decorate if function is None else decorate(function)

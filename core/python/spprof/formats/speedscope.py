@@ -7,16 +7,16 @@ lines ran. All of it is ASCII: names may hold what UTF-8 cannot (lone surrogates
 from __future__ import annotations
 
 import json
-from array import array
 from functools import cache
 from itertools import islice
 from typing import TYPE_CHECKING
 
+from ..records import DETACHED, TRUNCATED
 from ..version import __version__
 from . import labels
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
     from ..calltree import CallTree
     from ..records import Frame
@@ -26,42 +26,34 @@ suffix = ".speedscope.json"
 _PIECE = 10_000  # texts that are put together at once
 
 
-class _Timeline:
-    """Samples of one thread in their order: each stack's number, and the ticks it stands for."""
+class _Timelines:
+    """The samples of each thread in their order, and what JSON has for each distinct stack."""
 
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.stacks = array("I")
-        self.weights = array("Q")
+    def __init__(self, tree: CallTree) -> None:
+        self.records = tree.records
+        self.stacks = labels.Stacks(tree, _frame, lambda name: json.dumps({"name": name}))
+        self._texts: dict[tuple[int, int], str] = {}
+        for _, _, _, node, _, flags in self.records.packed():
+            if (node, flags) not in self._texts:
+                stack = self.stacks.of(node, bool(flags & DETACHED), bool(flags & TRUNCATED))
+                self._texts[node, flags] = json.dumps(stack, separators=(",", ":"))
 
-    def add(self, stack: int, weight: int) -> None:
-        self.stacks.append(stack)
-        self.weights.append(weight)
+    def text(self, number: int) -> str:
+        """The stack of a record, by its number."""
+        _, _, _, node, _, flags = self.records.packed_at(number)
+        return self._texts[node, flags]
+
+    def weight(self, number: int) -> int:
+        return self.records.packed_at(number)[4]
 
 
 def write(tree: CallTree) -> Iterator[str]:
     """The text of a file, in pieces."""
     records = tree.records
-    stacks = labels.Stacks(tree, _frame, lambda name: json.dumps({"name": name}))
-    texts: list[str] = []  # of each distinct stack, by its number
-    numbers: dict[tuple[int, bool, bool], int] = {}
-
-    def number(node: int, detached: bool, truncated: bool) -> int:
-        key = node, detached, truncated
-        if (found := numbers.get(key)) is None:
-            found = numbers[key] = len(texts)
-            texts.append(json.dumps(stacks.of(*key), separators=(",", ":")))
-        return found
-
-    by_thread = [_Timeline(name) for name in labels.thread_labels(records.threads)]
-    for _, thread, node, weight, detached, truncated in records:
-        by_thread[thread].add(number(node, detached, truncated), weight)
-    ticks = [sum(timeline.weights) for timeline in by_thread]
-    losses = _Timeline(labels.LOST)
-    for name, lost in labels.losses(records.stats):
-        texts.append(f"[{stacks.pseudo(name)}]")
-        losses.add(len(texts) - 1, lost)
-    timelines = [*by_thread, losses] if losses.weights else by_thread
+    timelines = _Timelines(tree)
+    lost = [(timelines.stacks.pseudo(name), n) for name, n in labels.losses(records.stats)]
+    numbers = records.numbers_by_thread()
+    ticks = [sum(map(timelines.weight, of_thread)) for of_thread in numbers]
     header = {
         "$schema": "https://www.speedscope.app/file-format-schema.json",
         "exporter": f"spprof {__version__}",
@@ -70,11 +62,19 @@ def write(tree: CallTree) -> Iterator[str]:
     }
     yield json.dumps(header)[:-1]
     yield ',\n"shared": {"frames": [\n'
-    yield ",\n".join(stacks.labels)
+    yield ",\n".join(timelines.stacks.labels)
     yield '\n]},\n"profiles": ['
-    for index, timeline in enumerate(timelines):
-        yield ",\n" if index else "\n"
-        yield from _timeline(timeline, texts, records.interval_ms)
+    between = "\n"
+    names = labels.thread_labels(records.threads)
+    for name, of_thread, total in zip(names, numbers, ticks, strict=True):
+        yield between
+        between = ",\n"
+        texts, weights = map(timelines.text, of_thread), map(timelines.weight, of_thread)
+        yield from _timeline(name, total, texts, weights, records.interval_ms)
+    if lost:
+        yield between
+        texts, weights = (f"[{frame}]" for frame, _ in lost), (n for _, n in lost)
+        yield from _timeline(labels.LOST, sum(n for _, n in lost), texts, weights, records.interval_ms)
     yield "\n]}\n"
 
 
@@ -85,22 +85,19 @@ def _frame(frame: Frame) -> str:
     return json.dumps(described)
 
 
-def _timeline(timeline: _Timeline, texts: Sequence[str], interval_ms: float) -> Iterator[str]:
+def _timeline(name: str, total: int, texts: Iterator[str], weights: Iterator[int], interval_ms: float) -> Iterator[str]:
+    """One thread's: `texts` of its stacks, `weights` in ticks, of which there are `total`."""
+
     @cache
     def milliseconds(ticks: int) -> str:
         return json.dumps(round(ticks * interval_ms, 6))  # a whole number of nanoseconds
 
-    header = {
-        "type": "sampled",
-        "name": timeline.name,
-        "unit": "milliseconds",
-        "startValue": 0,
-    }
+    header = {"type": "sampled", "name": name, "unit": "milliseconds", "startValue": 0}
     yield json.dumps(header)[:-1]
-    yield f', "endValue": {milliseconds(sum(timeline.weights))}, "samples": ['
-    yield from _joined(texts[stack] for stack in timeline.stacks)
+    yield f', "endValue": {milliseconds(total)}, "samples": ['
+    yield from _joined(texts)
     yield '], "weights": ['
-    yield from _joined(map(milliseconds, timeline.weights))
+    yield from _joined(map(milliseconds, weights))
     yield "]}"
 
 

@@ -1,4 +1,4 @@
-#include "recording.h"
+#include "recorder.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -7,6 +7,7 @@
 #include "atomics.h"
 #include "clock.h"
 #include "names.h"
+#include "recording_object.h"
 #include "watchers.h"
 
 /* `calls` serialises start, stop and statistics, and lets a waiting thread detach. `lock` guards
@@ -16,9 +17,12 @@ static PyMutex calls;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct {
     struct codes *codes; /* NULL: no session. Written under both locks, read under either. */
-    struct profile *profile;
-    uint64_t started; /* under `calls`, as the owner */
-    PyObject *owner;  /* of the last session started, or NULL */
+    struct recording *recording;
+    /* Under `calls`. */
+    PyObject *object;         /* for what is recorded */
+    PyObject *kept;           /* what nobody has taken yet, or NULL */
+    PyObject *owner;          /* of the last session started, or NULL */
+    enum recording_form form; /* that the last recording which was taken out came to have */
 } present;
 
 /* Code objects made since the first session was started. An observer sees one that another
@@ -35,7 +39,8 @@ static void after_fork_in_child(void) {
     pthread_mutex_init(&lock, NULL);
     thread_names_forget();
     present.codes = NULL;
-    present.profile = NULL;
+    present.recording = NULL;
+    present.object = NULL;
 }
 
 /* Takes `calls`. False, without it and with MemoryError set, where a forked child could not be
@@ -72,43 +77,52 @@ static int on_code_event(PyCodeEvent event, PyCodeObject *code) {
 /* --- start ---------------------------------------------------------------------------------- */
 
 static void on_caught_up(void *context, uint64_t generation) {
-    struct profile *profile = context;
-    codes_caught_up(profile->codes, generation);
+    const struct recording *recording = context;
+    codes_caught_up(recording->budget.codes, generation);
 }
 
 /* This and those below with `calls` held. */
-static void set_present(struct codes *codes, struct profile *profile) {
+static void set_present(struct codes *codes, struct recording *recording) {
     pthread_mutex_lock(&lock);
     present.codes = codes;
-    present.profile = profile;
+    present.recording = recording;
     pthread_mutex_unlock(&lock);
 }
 
-static bool begin(void) {
+/* Equal stacks that far apart are one no more, whatever the interval. */
+#define APART UINT64_C(1000000000)
+
+static bool begin(const struct recorder_request *request) {
+    uint64_t two_intervals = 2 * request->config.interval;
+    struct recording_config config = {.started = clock_now(),
+                                      .apart = two_intervals > APART ? two_intervals : APART,
+                                      .most = request->most,
+                                      .form = request->form};
     struct codes *codes = codes_new();
-    struct profile *profile = codes != NULL ? profile_new(codes) : NULL;
-    if (profile == NULL) {
+    struct recording *recording = codes != NULL ? recording_new(codes, &config) : NULL;
+    if (recording == NULL) {
         codes_free(codes);
         return false;
     }
-    present.started = clock_now();
-    set_present(codes, profile);
+    set_present(codes, recording);
     return true;
 }
 
 static void discard(void) {
     struct codes *codes = present.codes;
-    struct profile *profile = present.profile;
+    struct recording *recording = present.recording;
     set_present(NULL, NULL);
-    profile_free(profile);
+    recording_free(recording);
     codes_free(codes);
 }
 
 static int start_session(struct spprof_config config) {
+    config.size = sizeof config;
+    config.flags = SPPROF_OWN_FILES;
     config.code_type = &PyCode_Type;
     config.thread_state = PyThreadState_Get();
-    config.sink = profile_add;
-    config.sink_context = present.profile;
+    config.sink = recording_add;
+    config.sink_context = present.recording;
     config.caught_up = on_caught_up;
     PyThreadState *detached = PyEval_SaveThread();
     int error = spprof_start(&config);
@@ -118,16 +132,16 @@ static int start_session(struct spprof_config config) {
 
 enum outcome { STARTED, ACTIVE, UNWATCHED, NO_MEMORY, REFUSED };
 
-static enum outcome start_present(const struct spprof_config *config, PyObject *active, PyObject *limbo,
-                                  struct running *running) {
+static enum outcome start_present(const struct recorder_request *request, struct running *running) {
     if (present.codes != NULL)
         return ACTIVE;
     if (watchers_code(on_code_event) < 0)
         return UNWATCHED;
-    if (!begin())
+    if (!begin(request))
         return NO_MEMORY;
-    thread_names_begin(active, limbo, running); /* where it cannot, threads have the names of the kernel */
-    int error = start_session(*config);
+    thread_names_begin(request->active, request->limbo,
+                       running); /* where it cannot, threads have the names of the kernel */
+    int error = start_session(request->config);
     if (error == 0)
         return STARTED;
     discard();
@@ -135,12 +149,12 @@ static enum outcome start_present(const struct spprof_config *config, PyObject *
 }
 
 /* What a caller is told, with no lock held. */
-static enum recording_result told(enum outcome outcome) {
+static enum recorder_result told(enum outcome outcome) {
     switch (outcome) {
     case STARTED:
-        return RECORDING_DONE;
+        return RECORDER_DONE;
     case ACTIVE:
-        return RECORDING_OTHER;
+        return RECORDER_OTHER;
     case UNWATCHED:
         PyErr_SetString(PyExc_RuntimeError,
                         "other tools have taken every code watcher of this interpreter; "
@@ -152,28 +166,31 @@ static enum recording_result told(enum outcome outcome) {
     case REFUSED:
         PyErr_SetString(PyExc_RuntimeError, spprof_error());
     }
-    return RECORDING_FAILED;
+    return RECORDER_FAILED;
 }
 
-enum recording_result recording_start(const struct spprof_config *config, PyObject *owner, PyObject *active,
-                                      PyObject *limbo) {
+enum recorder_result recorder_start(const struct recorder_request *request) {
     if (!enter())
-        return RECORDING_FAILED;
-    PyObject *former = NULL;
+        return RECORDER_FAILED;
+    PyObject *former = NULL, *kept = NULL;
     struct running running = {0};
     struct lives lives = {0};
-    enum outcome outcome = start_present(config, active, limbo, &running);
+    enum outcome outcome = start_present(request, &running);
     if (outcome == STARTED) {
         former = present.owner;
-        present.owner = Py_NewRef(owner);
+        kept = present.kept;
+        present.kept = NULL;
+        present.object = Py_NewRef(request->object);
+        present.owner = Py_NewRef(request->owner);
     } else if (outcome != ACTIVE) {
         thread_names_end(&lives);
     }
     leave();
-    enum recording_result result = told(outcome);
+    enum recorder_result result = told(outcome);
     thread_names_identify(&running);
     thread_names_free(&lives);
     Py_XDECREF(former);
+    Py_XDECREF(kept);
     return result;
 }
 
@@ -183,22 +200,27 @@ static uint64_t least_of(uint64_t left, uint64_t right) { return left < right ? 
 
 /* Of the session, with what was captured and could not be kept. A stack can be taken from its ring, and be lost, before its
  * tick is counted. Detached, with `calls` held. */
-static void get_stats(struct spprof_stats *stats) {
-    const struct profile *profile = present.profile;
-    uint64_t samples = profile != NULL ? atomic_read(counter_snapshot, &profile->lost_samples) : 0;
-    uint64_t ticks = profile != NULL ? atomic_read(counter_snapshot, &profile->lost_ticks) : 0;
-    stats->size = sizeof *stats;
-    spprof_get_stats(stats);
-    ticks = least_of(ticks, stats->by_reason[SPPROF_CAPTURED]);
-    stats->by_reason[SPPROF_CAPTURED] -= ticks;
-    stats->by_reason[SPPROF_NO_MEMORY] += ticks;
-    stats->samples -= least_of(samples, stats->samples);
+static void get_stats(struct recorder_stats *stats) {
+    const struct recording *recording = present.recording;
+    uint64_t samples = recording != NULL ? atomic_read(counter_snapshot, &recording->lost_samples) : 0;
+    uint64_t ticks = recording != NULL ? atomic_read(counter_snapshot, &recording->lost_ticks) : 0;
+    struct spprof_stats *session = &stats->session;
+    session->size = sizeof *session;
+    spprof_get_stats(session);
+    ticks = least_of(ticks, session->by_reason[SPPROF_CAPTURED]);
+    session->by_reason[SPPROF_CAPTURED] -= ticks;
+    session->by_reason[SPPROF_NO_MEMORY] += ticks;
+    session->samples -= least_of(samples, session->samples);
+    stats->bytes = recording != NULL ? budget_used(&recording->budget) : 0;
+    stats->form =
+        recording != NULL ? (enum recording_form)atomic_read(counter_snapshot, &recording->form) : present.form;
 }
 
 /* Detached. */
-static void take_threads(struct recording *taken) {
-    taken->threads = calloc(taken->stats.threads, sizeof *taken->threads);
-    for (uint64_t i = 0; taken->threads != NULL && i < taken->stats.threads; i++) {
+static void take_threads(struct taken *taken) {
+    uint64_t count = taken->stats.session.threads;
+    taken->threads = calloc(count, sizeof *taken->threads);
+    for (uint64_t i = 0; taken->threads != NULL && i < count; i++) {
         struct recorded_thread *thread = &taken->threads[i];
         if (!spprof_thread_name(i, &thread->tid, thread->kernel_name))
             break;
@@ -208,7 +230,7 @@ static void take_threads(struct recording *taken) {
 }
 
 /* The next session would forget them. */
-static void take_out(struct recording *taken) {
+static void take_out(struct taken *taken) {
     PyThreadState *detached = PyEval_SaveThread();
     spprof_stop();
     get_stats(&taken->stats);
@@ -219,33 +241,58 @@ static void take_out(struct recording *taken) {
     (void)atomic_read(creation_hear, &creations);
     codes_name_living(present.codes, names_take);
     taken->codes = present.codes;
-    taken->profile = present.profile;
-    taken->started = present.started;
+    taken->recording = present.recording;
     taken->owner = Py_NewRef(present.owner);
+    present.form = taken->stats.form;
     set_present(NULL, NULL);
 }
 
-enum recording_result recording_stop(PyObject *owner, struct recording *taken) {
-    *taken = (struct recording){0};
-    if (!enter())
-        return RECORDING_FAILED;
-    bool is_active = present.codes != NULL && (owner == NULL || owner == present.owner);
-    if (is_active)
-        take_out(taken);
-    leave();
-    thread_names_read(&taken->lives);
-    return is_active ? RECORDING_DONE : RECORDING_OTHER;
+/* Of a session that is over. With `calls` held. */
+static PyObject *take_kept(const PyObject *owner) {
+    PyObject *kept = present.kept;
+    if (kept == NULL || (owner != NULL && owner != recording_object_taken(kept)->owner))
+        return NULL;
+    present.kept = NULL;
+    return kept;
 }
 
-void recording_free(struct recording *taken) {
-    profile_free(taken->profile);
+enum recorder_result recorder_stop(PyObject *owner, PyObject **object) {
+    if (!enter())
+        return RECORDER_FAILED;
+    bool is_active = present.codes != NULL && (owner == NULL || owner == present.owner);
+    if (is_active) {
+        *object = present.object;
+        present.object = NULL;
+        take_out(recording_object_taken(*object));
+    } else {
+        *object = take_kept(owner);
+    }
+    leave();
+    if (is_active) {
+        struct taken *taken = recording_object_taken(*object);
+        calltree_find_lines(&taken->recording->tree);
+        thread_names_read(&taken->lives);
+    }
+    return *object != NULL ? RECORDER_DONE : RECORDER_OTHER;
+}
+
+void recorder_put_back(PyObject *object) {
+    PyMutex_Lock(&calls);
+    PyObject *former = present.kept;
+    present.kept = Py_NewRef(object);
+    leave();
+    Py_XDECREF(former);
+}
+
+void taken_free(struct taken *taken) {
+    recording_free(taken->recording);
     codes_free(taken->codes);
     free(taken->threads);
     thread_names_free(&taken->lives);
     Py_CLEAR(taken->owner);
 }
 
-bool recording_stats(struct spprof_stats *stats, PyObject **owner) {
+bool recorder_stats(struct recorder_stats *stats, PyObject **owner) {
     if (!enter())
         return false;
     PyThreadState *detached = PyEval_SaveThread();
