@@ -18,6 +18,7 @@ struct entry {
     int32_t next; /* address in the bucket; of those that are free: next one of them */
     bool used;    /* a sample means it */
     bool named;
+    int32_t noted; /* its place in the list of codes_note, from 1 on; 0: it has none */
     struct code_names names;
 };
 
@@ -284,6 +285,19 @@ void codes_name_living(struct codes *codes, bool (*names)(const void *code, stru
             take_names(codes, entry, (const void *)(uintptr_t)entry->code, names);
     }
     pthread_mutex_unlock(&codes->lock);
+}
+
+struct codes_note codes_note(struct codes *codes, int32_t number, int32_t next,
+                             bool (*names)(const void *code, struct code_names *names)) {
+    pthread_mutex_lock(&codes->lock);
+    struct entry *entry = &codes->entries[number];
+    if (entry->noted == 0)
+        entry->noted = next + 1;
+    if (entry->died == ALIVE && !entry->named)
+        take_names(codes, entry, (const void *)(uintptr_t)entry->code, names);
+    struct codes_note note = {.place = entry->noted - 1, .named = entry->named, .names = entry->names};
+    pthread_mutex_unlock(&codes->lock);
+    return note;
 }
 
 int32_t codes_count(struct codes *codes) {

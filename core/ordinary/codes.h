@@ -63,6 +63,18 @@ void codes_caught_up(struct codes *codes, uint64_t generation);
  * without codes_died. */
 void codes_name_living(struct codes *codes, bool (*names)(const void *code, struct code_names *names));
 
+/* What a list of code objects, which somebody makes of those that samples mean, has for one of them. */
+struct codes_note {
+    int32_t place; /* in the list, from 0 on: the same for ever */
+    bool named;
+    struct code_names names; /* the texts are the table's, until codes_free */
+};
+
+/* The note of a number that codes_identify gave. One that has no place in the list gets `next`; one that is alive and has
+ * no names is named, as codes_name_living does. */
+struct codes_note codes_note(struct codes *codes, int32_t number, int32_t next,
+                             bool (*names)(const void *code, struct code_names *names));
+
 /* How many numbers there are, and the names of one, or NULL where it has none. After the last codes_identify; valid
  * until codes_free. */
 int32_t codes_count(struct codes *codes);

@@ -29,6 +29,15 @@ static struct recorded *append(struct recording *recording) {
     return recording_at(recording, recording->count++);
 }
 
+static size_t marks_bytes(const struct recording *recording) {
+    return (size_t)recording->block_room * RECORDING_BLOCK / 8;
+}
+
+bool recording_mark_changes(struct recording *recording) {
+    recording->changed = budget_take(&recording->budget, marks_bytes(recording));
+    return recording->changed != NULL;
+}
+
 struct recording *recording_new(struct codes *codes, const struct recording_config *config) {
     struct recording *recording = calloc(1, sizeof *recording);
     if (recording == NULL)
@@ -55,6 +64,7 @@ void recording_free(struct recording *recording) {
         if (block < recording->block_room)
             give_up_block(recording, block);
     pages_free(recording->blocks, recording->block_room * sizeof *recording->blocks);
+    budget_give(&recording->budget, recording->changed, marks_bytes(recording));
     index_end(&recording->index, &recording->budget);
     calltree_end(&recording->tree);
     free(recording);
@@ -74,9 +84,12 @@ static uint64_t hash_record(const struct recorded *record) {
 
 static uint64_t hash_of(const void *owner, uint32_t number) { return hash_record(recording_at(owner, number)); }
 
-static void fold(struct recorded *record, const struct recorded *more) {
+static void fold(struct recording *recording, uint32_t number, const struct recorded *more) {
+    struct recorded *record = recording_at(recording, number);
     record->weight += more->weight;
     record->last = more->last;
+    if (recording->changed != NULL)
+        recording->changed[number / 64] |= UINT64_C(1) << number % 64;
 }
 
 /* --- a timeline ------------------------------------------------------------------------------- */
@@ -89,7 +102,7 @@ static bool goes_on(const struct recording *recording, uint32_t number, const st
 static bool add_to_timeline(struct recording *recording, const struct recorded *next) {
     uint32_t *recent = &recording->recent[next->thread % RECORDING_RECENT];
     if (*recent != 0 && goes_on(recording, *recent - 1, next)) {
-        fold(recording_at(recording, *recent - 1), next);
+        fold(recording, *recent - 1, next);
         return true;
     }
     struct recorded *record = append(recording);
@@ -109,7 +122,7 @@ static uint32_t *counted_place(struct recording *recording, const struct recorde
 static bool add_to_counts(struct recording *recording, const struct recorded *next) {
     uint32_t *place = counted_place(recording, next);
     if (*place != 0) {
-        fold(recording_at(recording, *place - 1), next);
+        fold(recording, *place - 1, next);
         return true;
     }
     if (!index_grow(&recording->index, &recording->budget, hash_of, recording))

@@ -47,6 +47,7 @@ struct recording {
     /* recording_add writes, any thread reads. */
     _Atomic uint64_t form;                     /* enum recording_form */
     _Atomic uint64_t lost_samples, lost_ticks; /* what there was no memory for */
+    uint64_t *changed;                         /* a bit for each record that more was folded into; NULL: not wanted */
 };
 
 /* A record by its number, from 0 on. */
@@ -57,6 +58,10 @@ static inline struct recorded *recording_at(const struct recording *recording, u
 /* NULL where there is no memory. Uses `codes`, which must outlive it. */
 struct recording *recording_new(struct codes *codes, const struct recording_config *config);
 void recording_free(struct recording *recording);
+
+/* From now on records that change are marked in `changed`, for who copies what is new again and again: who has copied one
+ * takes its mark away. False: no memory. Before any recording_add. */
+bool recording_mark_changes(struct recording *recording);
 
 /* A spprof_sample_function: `context` is the recording. Where a timeline may not grow it becomes counts. Where those may not
  * grow either, the sample is counted as lost; a later one, of a stack that is known, is kept again. */

@@ -24,6 +24,7 @@
 #include "held.h"
 #include "monitor.h"
 #include "observe.h"
+#include "session.h"
 #include "signals.h"
 #include "stack.h"
 #include "threads.h"
@@ -379,6 +380,8 @@ static int admit_threads(void) {
     return error;
 }
 
+static __thread bool is_own_thread;
+
 /* What takes a descriptor is done here, on the session's own thread: the program may count on the lowest one. What it
  * learns of its own stack, all others' are found by. */
 static bool begin_on_thread(void) {
@@ -416,6 +419,7 @@ static uint64_t thread_time(clockid_t clock) {
 
 static void *run_session(void *unused) {
     (void)unused;
+    is_own_thread = true;
     if (!begin_on_thread()) {
         while (sleep_until(UINT64_MAX))
             ; /* until who started it ends it */
@@ -829,6 +833,8 @@ int spprof_start(const struct spprof_config *config) {
 
 /* Of the session's own thread, those before a pause too. */
 static uint64_t own_time(void) {
+    if (is_own_thread)
+        return session.spent + thread_time(CLOCK_THREAD_CPUTIME_ID);
     clockid_t clock;
     bool runs = session.running && pthread_getcpuclockid(session.thread, &clock) == 0;
     return session.spent + (runs ? thread_time(clock) : 0);
@@ -903,6 +909,12 @@ uint64_t spprof_code_died(const void *code) {
     (void)code; /* one count for all addresses: a sample's generation need only be comparable with a death's */
     return atomic_add(generation_advance, &sampler.deaths, 1) + 1;
 }
+
+void session_count(struct spprof_stats *stats) { *stats = count(); }
+
+bool session_thread(uint64_t number, int32_t *tid, char name[16]) { return threads_name(number, tid, name); }
+
+bool session_opens_files(void) { return is_own_thread && session.opens_files; }
 
 bool spprof_thread_name(uint64_t thread, int32_t *tid, char name[16]) {
     if (refuse_in_sink(__func__) != 0)
