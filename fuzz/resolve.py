@@ -196,5 +196,7 @@ def stats(recording):
         "own_cpu_ns": 0,
         "recording": TIMELINE,
         "recording_bytes": 0,
+        "file_failures": 0,
+        "file_error": 0,
         "duration_ns": recording.samples[-1].time if recording.samples else 0,
     }

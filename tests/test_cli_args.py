@@ -30,13 +30,13 @@ stats = {
     "threads_refused": 0, "unguarded_ticks": 0, "ticks_in_progress": 0, "slots_abandoned": 0,
     "unasked_ticks": 0, "clock_step_ns": 0,
     "process_cpu_ns": 0, "watched_cpu_ns": 0, "own_cpu_ns": 0,
-    "recording": 0, "recording_bytes": 0, "duration_ns": 10**9,
+    "recording": 0, "recording_bytes": 0, "file_failures": 0, "file_error": 0, "duration_ns": 10**9,
 }
 
 def is_active():
     return process == os.getpid()
 
-def start(interval_ns, max_depth, mode, memory_bytes, recording, settings, active, limbo):
+def start(interval_ns, max_depth, mode, memory_bytes, recording, settings, active, limbo, file):
     global owner, process
     if "FAKE_REFUSAL" in os.environ:
         raise RuntimeError(os.environ["FAKE_REFUSAL"])

@@ -15,6 +15,7 @@ WATCHED = (
     "spprof.formats.escapes",
     "spprof.formats.labels",
     "spprof.formats.collapsed",
+    "spprof.formats.recording",
     "spprof.formats.speedscope",
     "spprof.formats",
     "spprof.profiles",
@@ -29,7 +30,7 @@ class Target:
         self.records, self.formats, self.profiles, self.report = (
             modules[f"spprof.{name}"] for name in ("records", "formats", "profiles", "report")
         )
-        oracle.same("the formats", set(self.formats.FORMATS), set(oracle.READERS))
+        oracle.same("the formats", set(self.formats.TEXTS), set(oracle.READERS))
         self.resolver = resolve.Resolver()
 
     def try_one(self, data):
@@ -37,7 +38,7 @@ class Target:
         recorded = recording.decode(data)
         session = oracle.session_of(recorded)
         profile = self.profile_of(recorded)
-        written = {name: self.written(profile, name) for name in self.formats.FORMATS}
+        written = {name: self.written(profile, name) for name in self.formats.TEXTS}
         for name, form in written.items():
             oracle.check_format(name, form, session)
         oracle.check_samples(profile, session)

@@ -12,9 +12,12 @@ static PyObject *native_start(PyObject *Py_UNUSED(module), PyObject *arguments) 
     unsigned int max_depth;
     int mode, form;
     PyObject *owner, *active, *limbo;
-    if (!PyArg_ParseTuple(arguments, "KIiKiOOO:start", &interval, &max_depth, &mode, &most, &form, &owner, &active,
-                          &limbo))
+    const char *path; /* empty: no file */
+    unsigned long long device, inode, size;
+    if (!PyArg_ParseTuple(arguments, "KIiKiOOO(yKKK):start", &interval, &max_depth, &mode, &most, &form, &owner,
+                          &active, &limbo, &path, &device, &inode, &size))
         return NULL;
+    const struct recording_file_start file = {.path = path, .device = device, .inode = inode, .size = size};
     PyObject *object = recording_object_new();
     if (object == NULL)
         return NULL;
@@ -22,6 +25,7 @@ static PyObject *native_start(PyObject *Py_UNUSED(module), PyObject *arguments) 
         .config = {.interval = interval, .max_depth = max_depth, .mode = (enum spprof_mode)mode},
         .most = most,
         .form = (enum recording_form)form,
+        .file = *path != '\0' ? &file : NULL,
         .object = object,
         .owner = owner,
         .active = active,
@@ -91,7 +95,7 @@ static int fill_module(PyObject *module) {
 
 static PyMethodDef methods[] = {
     {"start", native_start, METH_VARARGS,
-     "start(interval_ns, max_depth, mode, memory_bytes, recording, owner, active, limbo) -> bool"},
+     "start(interval_ns, max_depth, mode, memory_bytes, recording, owner, active, limbo, file) -> bool"},
     {"stop", native_stop, METH_VARARGS, "stop([owner]) -> Recording | None"},
     {"put_back", native_put_back, METH_O, "put_back(recording) -> None"},
     {"stats", native_stats, METH_NOARGS, "stats() -> (owner, dict)"},

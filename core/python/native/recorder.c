@@ -7,6 +7,7 @@
 #include "atomics.h"
 #include "clock.h"
 #include "names.h"
+#include "ordinary/session.h"
 #include "recording_object.h"
 #include "watchers.h"
 
@@ -18,6 +19,7 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct {
     struct codes *codes; /* NULL: no session. Written under both locks, read under either. */
     struct recording *recording;
+    struct recording_file *file; /* under `calls`; the session's sinks read it */
     /* Under `calls`. */
     PyObject *object;         /* for what is recorded */
     PyObject *kept;           /* what nobody has taken yet, or NULL */
@@ -40,6 +42,7 @@ static void after_fork_in_child(void) {
     thread_names_forget();
     present.codes = NULL;
     present.recording = NULL;
+    present.file = NULL;
     present.object = NULL;
 }
 
@@ -76,9 +79,70 @@ static int on_code_event(PyCodeEvent event, PyCodeObject *code) {
 
 /* --- start ---------------------------------------------------------------------------------- */
 
+static uint64_t least_of(uint64_t left, uint64_t right) { return left < right ? left : right; }
+
+/* What a recording holds, and how its file fares. */
+static void note_state(struct recorder_stats *stats, const struct recording *recording,
+                       const struct recording_file *file) {
+    stats->bytes = budget_used(&recording->budget);
+    stats->form = atomic_read(counter_snapshot, &recording->form);
+    stats->file_failures = file != NULL ? recording_file_failures(file) : 0;
+    stats->file_error = file != NULL ? (uint64_t)recording_file_error(file) : 0;
+}
+
+/* What was captured and could not be kept is lost. A stack can be taken from its ring, and be lost, before its tick is
+ * counted. */
+static void adjust_stats(struct recorder_stats *stats, const struct recording *recording,
+                         const struct recording_file *file) {
+    struct spprof_stats *session = &stats->session;
+    uint64_t samples = atomic_read(counter_snapshot, &recording->lost_samples);
+    uint64_t ticks =
+        least_of(atomic_read(counter_snapshot, &recording->lost_ticks), session->by_reason[SPPROF_CAPTURED]);
+    session->by_reason[SPPROF_CAPTURED] -= ticks;
+    session->by_reason[SPPROF_NO_MEMORY] += ticks;
+    session->samples -= least_of(samples, session->samples);
+    note_state(stats, recording, file);
+}
+
+/* A code object is named whole that another thread has made: see `creations`. */
+static bool names_take_seen(const void *code, struct code_names *names) {
+    (void)atomic_read(creation_hear, &creations);
+    return names_take(code, names);
+}
+
+/* As the file has them: where it can be read, it lacks nothing. */
+static struct recording_file_counters counters_for_file(struct recorder_stats *stats, char text[COUNTERS_TEXT]) {
+    stats->file_error = 0;
+    return (struct recording_file_counters){.threads = stats->session.threads,
+                                            .ticks = stats->session.ticks,
+                                            .text = text,
+                                            .size = counters_text(stats, text)};
+}
+
+/* Appends to the session's file where it is time to. In a pause the next is the session's thread again: whoever stands in for it
+ * would take the program's descriptors. */
+static void append_when_due(uint64_t now) {
+    struct recorder_stats stats;
+    char text[COUNTERS_TEXT];
+    if (!recording_file_is_due(present.file, now) || !session_opens_files())
+        return;
+    session_count(&stats.session);
+    adjust_stats(&stats, present.recording, present.file);
+    const struct recording_file_counters counters = counters_for_file(&stats, text);
+    recording_file_append(present.file, &counters, now);
+}
+
 static void on_caught_up(void *context, uint64_t generation) {
     const struct recording *recording = context;
     codes_caught_up(recording->budget.codes, generation);
+    if (present.file != NULL)
+        append_when_due(clock_now());
+}
+
+/* For a session with a file. It is not caught up while any thread is inside the handler, which may be for long. */
+static void on_sample(void *context, const struct spprof_sample *sample) {
+    recording_add(context, sample);
+    append_when_due(sample->time);
 }
 
 /* This and those below with `calls` held. */
@@ -98,9 +162,13 @@ static bool begin(const struct recorder_request *request) {
                                       .apart = two_intervals > APART ? two_intervals : APART,
                                       .most = request->most,
                                       .form = request->form};
+    static const struct recording_file_sources sources = {.names = names_take_seen, .thread = session_thread};
     struct codes *codes = codes_new();
     struct recording *recording = codes != NULL ? recording_new(codes, &config) : NULL;
-    if (recording == NULL) {
+    if (recording != NULL && request->file != NULL)
+        present.file = recording_file_new(recording, request->file, &sources);
+    if (recording == NULL || (request->file != NULL && present.file == NULL)) {
+        recording_free(recording);
         codes_free(codes);
         return false;
     }
@@ -112,6 +180,8 @@ static void discard(void) {
     struct codes *codes = present.codes;
     struct recording *recording = present.recording;
     set_present(NULL, NULL);
+    recording_file_free(present.file);
+    present.file = NULL;
     recording_free(recording);
     codes_free(codes);
 }
@@ -121,7 +191,7 @@ static int start_session(struct spprof_config config) {
     config.flags = SPPROF_OWN_FILES;
     config.code_type = &PyCode_Type;
     config.thread_state = PyThreadState_Get();
-    config.sink = recording_add;
+    config.sink = present.file != NULL ? on_sample : recording_add;
     config.sink_context = present.recording;
     config.caught_up = on_caught_up;
     PyThreadState *detached = PyEval_SaveThread();
@@ -196,24 +266,12 @@ enum recorder_result recorder_start(const struct recorder_request *request) {
 
 /* --- stop, statistics ----------------------------------------------------------------------- */
 
-static uint64_t least_of(uint64_t left, uint64_t right) { return left < right ? left : right; }
-
-/* Of the session, with what was captured and could not be kept. A stack can be taken from its ring, and be lost, before its
- * tick is counted. Detached, with `calls` held. */
+/* Of the session. Detached, with `calls` held. */
 static void get_stats(struct recorder_stats *stats) {
-    const struct recording *recording = present.recording;
-    uint64_t samples = recording != NULL ? atomic_read(counter_snapshot, &recording->lost_samples) : 0;
-    uint64_t ticks = recording != NULL ? atomic_read(counter_snapshot, &recording->lost_ticks) : 0;
-    struct spprof_stats *session = &stats->session;
-    session->size = sizeof *session;
-    spprof_get_stats(session);
-    ticks = least_of(ticks, session->by_reason[SPPROF_CAPTURED]);
-    session->by_reason[SPPROF_CAPTURED] -= ticks;
-    session->by_reason[SPPROF_NO_MEMORY] += ticks;
-    session->samples -= least_of(samples, session->samples);
-    stats->bytes = recording != NULL ? budget_used(&recording->budget) : 0;
-    stats->form =
-        recording != NULL ? (enum recording_form)atomic_read(counter_snapshot, &recording->form) : present.form;
+    *stats = (struct recorder_stats){.session.size = sizeof stats->session, .form = present.form};
+    spprof_get_stats(&stats->session);
+    if (present.recording != NULL)
+        adjust_stats(stats, present.recording, present.file);
 }
 
 /* Detached. */
@@ -229,21 +287,34 @@ static void take_threads(struct taken *taken) {
     }
 }
 
+/* Completes the session's file, but for its end. Detached. Names are taken before the counters, which say what they hold. */
+static void finish_file(struct taken *taken) {
+    char text[COUNTERS_TEXT];
+    codes_name_living(present.codes, names_take_seen);
+    note_state(&taken->stats, present.recording, present.file);
+    const struct recording_file_counters counters = counters_for_file(&taken->stats, text);
+    recording_file_finish(present.file, &counters);
+    note_state(&taken->stats, present.recording, present.file);
+}
+
 /* The next session would forget them. */
 static void take_out(struct taken *taken) {
     PyThreadState *detached = PyEval_SaveThread();
     spprof_stop();
     get_stats(&taken->stats);
     take_threads(taken);
+    if (present.file != NULL)
+        finish_file(taken);
     PyEval_RestoreThread(detached);
     thread_names_end(&taken->lives);
     /* Until all are named, whoever dies leaves its names: the recording goes last. */
-    (void)atomic_read(creation_hear, &creations);
-    codes_name_living(present.codes, names_take);
+    codes_name_living(present.codes, names_take_seen);
     taken->codes = present.codes;
     taken->recording = present.recording;
+    taken->file = present.file;
+    present.file = NULL;
     taken->owner = Py_NewRef(present.owner);
-    present.form = taken->stats.form;
+    present.form = (enum recording_form)taken->stats.form;
     set_present(NULL, NULL);
 }
 
@@ -285,6 +356,7 @@ void recorder_put_back(PyObject *object) {
 }
 
 void taken_free(struct taken *taken) {
+    recording_file_free(taken->file);
     recording_free(taken->recording);
     codes_free(taken->codes);
     free(taken->threads);

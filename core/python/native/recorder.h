@@ -15,8 +15,10 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "counter_names.h"
 #include "ordinary/codes.h"
 #include "ordinary/recording.h"
+#include "ordinary/recording_file.h"
 #include "spprof.h"
 #include "thread_names.h"
 
@@ -31,22 +33,17 @@ struct recorder_request {
     struct spprof_config config; /* interval, depth and mode; the other fields are set there */
     uint64_t most;               /* bytes that the recording may take */
     enum recording_form form;
-    PyObject *object;         /* a recording_object for what will be recorded */
-    PyObject *owner;          /* stands for the session */
-    PyObject *active, *limbo; /* those of `threading` */
-};
-
-/* The counters of a session, with what its recording has lost and holds. */
-struct recorder_stats {
-    struct spprof_stats session;
-    enum recording_form form;
-    uint64_t bytes; /* of the recording; 0 where it has been taken out */
+    const struct recording_file_start *file; /* that is appended to; NULL: none */
+    PyObject *object;                        /* a recording_object for what will be recorded */
+    PyObject *owner;                         /* stands for the session */
+    PyObject *active, *limbo;                /* those of `threading` */
 };
 
 /* What a session has recorded, whole: nothing of it changes any more. */
 struct taken {
     struct codes *codes;
     struct recording *recording;
+    struct recording_file *file;     /* with all of the recording, but for its end, unless that failed; NULL: none */
     struct recorded_thread *threads; /* by their number in the session, as far as there was memory */
     uint64_t thread_count;
     struct lives lives; /* of Python's threads meanwhile */

@@ -62,6 +62,26 @@ static PyObject *object_owner(PyObject *self, void *Py_UNUSED(closure)) {
 
 static PyObject *object_profile(PyObject *self, PyObject *Py_UNUSED(arguments)) { return result_profile(self); }
 
+/* The file's end, unless it lacks something already. */
+static int end_file(struct taken *taken, const char *end, size_t size) {
+    int error = recording_file_error(taken->file);
+    if (error != 0 || recording_file_end(taken->file, end, size))
+        return error;
+    return recording_file_error(taken->file);
+}
+
+static PyObject *object_end_file(PyObject *self, PyObject *end) {
+    struct taken *taken = recording_object_taken(self);
+    if (!PyBytes_Check(end) || taken->file == NULL) {
+        PyErr_SetString(PyExc_TypeError, "end_file takes bytes, for a session with a file");
+        return NULL;
+    }
+    PyThreadState *detached = PyEval_SaveThread();
+    int error = end_file(taken, PyBytes_AS_STRING(end), (size_t)PyBytes_GET_SIZE(end));
+    PyEval_RestoreThread(detached);
+    return PyLong_FromLong(error);
+}
+
 static PyGetSetDef object_attributes[] = {
     {"owner", object_owner, NULL, "What its session was started for.", NULL},
     {NULL, NULL, NULL, NULL, NULL},
@@ -69,6 +89,7 @@ static PyGetSetDef object_attributes[] = {
 
 static PyMethodDef object_methods[] = {
     {"profile", object_profile, METH_NOARGS, "profile() -> dict"},
+    {"end_file", object_end_file, METH_O, "end_file(end) -> int"},
     {NULL, NULL, 0, NULL},
 };
 

@@ -35,23 +35,14 @@ static PyObject *dropped_of(const struct spprof_stats *stats) {
     return dropped;
 }
 
-PyObject *result_stats(const struct recorder_stats *all) {
-    const struct spprof_stats *stats = &all->session;
+static bool put_counter(void *dictionary, const char *name, uint64_t value) {
+    return put_number(dictionary, name, value);
+}
+
+PyObject *result_stats(const struct recorder_stats *stats) {
     PyObject *result = PyDict_New();
-    if (result != NULL && put_number(result, "ticks", stats->ticks) &&
-        put_number(result, "captured", stats->by_reason[SPPROF_CAPTURED]) &&
-        put(result, "dropped", dropped_of(stats)) && put_number(result, "samples", stats->samples) &&
-        put_number(result, "handler_runs", stats->handler_runs) && put_number(result, "threads", stats->threads) &&
-        put_number(result, "threads_refused", stats->threads_refused) &&
-        put_number(result, "unguarded_ticks", stats->unguarded_ticks) &&
-        put_number(result, "ticks_in_progress", stats->ticks_in_progress) &&
-        put_number(result, "slots_abandoned", stats->slots_abandoned) &&
-        put_number(result, "unasked_ticks", stats->unasked_ticks) &&
-        put_number(result, "clock_step_ns", stats->clock_step) &&
-        put_number(result, "process_cpu_ns", stats->process_cpu) &&
-        put_number(result, "watched_cpu_ns", stats->watched_cpu) && put_number(result, "own_cpu_ns", stats->own_cpu) &&
-        put_number(result, "duration_ns", stats->duration) && put_number(result, "recording", all->form) &&
-        put_number(result, "recording_bytes", all->bytes))
+    if (result != NULL && counters_each(stats, put_counter, result) &&
+        put(result, "dropped", dropped_of(&stats->session)))
         return result;
     Py_XDECREF(result);
     return NULL;

@@ -16,7 +16,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from .calltree import Function
     from .counters import Stats
-    from .profiles import Profile
+    from .profiles import Profile, load
     from .records import Frame, Sample, Thread
     from .session import Profiler, is_active, profile, signal_number, start, stats, stop
 
@@ -30,6 +30,7 @@ __all__ = [
     "Thread",
     "__version__",
     "is_active",
+    "load",
     "profile",
     "signal_number",
     "start",

@@ -30,6 +30,8 @@ class NativeStats(TypedDict):
     own_cpu_ns: int
     recording: int
     recording_bytes: int
+    file_failures: int
+    file_error: int
     duration_ns: int
 
 class NativeProfile(TypedDict):
@@ -54,6 +56,8 @@ class Recording:
     def owner(self) -> Any: ...
     def profile(self) -> NativeProfile:
         """Its buffers are the recording's own memory, which they keep. Raises MemoryError, and can be called again then."""
+    def end_file(self, end: bytes) -> int:
+        """Write this as the end of the session's file, once. Returns 0, or the errno for which the file lacks something."""
 
 def start(
     interval_ns: int,
@@ -64,12 +68,15 @@ def start(
     owner: object,
     active: object,
     limbo: object,
+    file: tuple[bytes, int, int, int],
 ) -> bool:
     """Start sampling every thread of the interpreter, on behalf of `owner`.
 
     `mode` is 0 for cpu, 1 for wall; `recording` 0 for a timeline, 1 for counts, of at most so many bytes. `active` and
     `limbo` are the dictionaries of `threading` that tell threads' names; where they are none, or no dict watcher is
     free, there are no names.
+
+    `file` is one to append the recording to: its absolute path, device, inode and size; an empty path for none.
 
     False where a session is active. Raises RuntimeError when this interpreter cannot be sampled, MemoryError.
     """

@@ -1,6 +1,6 @@
-"""The commands: `python -m spprof run [options] SCRIPT ...` or `... run [options] -m MODULE ...`.
+"""The commands: `python -m spprof run [options] SCRIPT ...` or `... run [options] -m MODULE ...`, and `... report FILE`.
 
-Standard output and the exit status belong to the program. The profiler's own lines go to standard error, each with
+Of the first, standard output and the exit status belong to the program. The profiler's own lines go to standard error, each with
 `spprof: ` in front. Exit status 2 means that the program was not run.
 """
 
@@ -14,7 +14,7 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn, TextIO
 
-from . import __version__, files, formats, launch, report, session
+from . import __version__, files, formats, launch, report, reporting, session
 
 _REFUSED = 2
 _LONGEST_NAME = 50  # characters of the program's name in a file name: 200 bytes at most, of 255
@@ -66,8 +66,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     """As `cli.main`, which has chosen the path for imports."""
     speaker = Speaker(sys.stderr)
     try:
-        outcome = _run(_understood(sys.argv[1:] if argv is None else argv), speaker)
-    except Refusal as refusal:
+        options = _options(sys.argv[1:] if argv is None else argv)
+        if options.command == "report":
+            return reporting.run(options)
+        outcome = _run(_understood(options), speaker)
+    except (Refusal, reporting.NotReported) as refusal:
         speaker.say(str(refusal))
         return _REFUSED
     return launch.exit_as(outcome)
@@ -84,7 +87,7 @@ class _Parser(argparse.ArgumentParser):
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="spprof", description="Sampling profiler for CPython.", allow_abbrev=False)
     parser.add_argument("--version", action="version", version=f"spprof {__version__}")
-    commands = parser.add_subparsers(dest="command", metavar="run", required=True)
+    commands = parser.add_subparsers(dest="command", metavar="run | report", required=True)
     run = commands.add_parser(
         "run",
         help="run a program under the profiler",
@@ -105,7 +108,8 @@ def _parser() -> argparse.ArgumentParser:
         "-f",
         "--format",
         choices=list(formats.FORMATS),
-        help="default: collapsed where FILE ends in .txt, else speedscope",
+        help="default: collapsed where FILE ends in .txt, recording where it ends in .spprof, else speedscope; a "
+        "recording is appended to while the program runs, so it is there however that ends (spprof report FILE)",
     )
     run.add_argument(
         "--mode", choices=session.MODES, default=session.MODES[0], help="what drives the samples (default: %(default)s)"
@@ -131,6 +135,7 @@ def _parser() -> argparse.ArgumentParser:
         nargs=argparse.REMAINDER,
         help="a file, or a folder or archive with a __main__; all that follows is the program's",
     )
+    reporting.add_to(commands)
     return parser
 
 
@@ -158,10 +163,13 @@ def _memory(text: str) -> int:
     return memory_mb
 
 
-def _understood(argv: Sequence[str]) -> Request:
-    if argv and argv[0] != "run" and not argv[0].startswith("-"):
+def _options(argv: Sequence[str]) -> argparse.Namespace:
+    if argv and argv[0] not in ("run", "report") and not argv[0].startswith("-"):
         raise Refusal(f"there is no command {argv[0]!r}; to profile a program: spprof run {argv[0]}")
-    options = _parser().parse_args(argv)
+    return _parser().parse_args(argv)
+
+
+def _understood(options: argparse.Namespace) -> Request:
     format = options.format or formats.of_file(options.output)
     words = _without_separator(options.program)
     if not words:
@@ -175,6 +183,8 @@ def _understood(argv: Sequence[str]) -> Request:
     settings = session.Settings(
         options.interval, session.DEFAULT_DEPTH, options.mode, options.memory, options.recording
     )
+    if format == "recording":
+        settings = dataclasses.replace(settings, file=os.path.realpath(output), launchers=launch.launcher_files())
     return Request(settings, found, arguments, output, format)
 
 
@@ -207,6 +217,8 @@ def _run(request: Request, speaker: Speaker) -> launch.Outcome:
         session.begin(request.settings)
     except RuntimeError as error:
         raise Refusal(str(error)) from None
+    except OSError as error:
+        raise Refusal(f"cannot write {request.output}: {error.strerror}; name another file with -o") from None
     try:
         outcome = launch.run(request.program, request.arguments)
     except launch.NotRunnable as error:
@@ -239,6 +251,8 @@ def _deliver(request: Request, speaker: Speaker) -> bool:
     profile = profile.trimmed(lambda frame: frame.filename in launchers or launch.is_launcher_file(frame.filename))
     for line in report.lines(profile):
         speaker.say(line)
+    if request.settings.file is not None:
+        return _say_file(request.output, profile.stats["file_error"], speaker)
     try:
         profile.save(request.output, request.format)
     except OSError as error:
@@ -249,3 +263,12 @@ def _deliver(request: Request, speaker: Speaker) -> bool:
         return False
     speaker.say(f"saved to {request.output}")
     return True
+
+
+def _say_file(output: str, error: str, speaker: Speaker) -> bool:
+    """What became of the file that the session appended to; whether it is complete."""
+    if error:
+        speaker.say(f"cannot complete {output}: {error}; what it has: spprof report {output}")
+    else:
+        speaker.say(f"saved to {output}; to read it: spprof report {output}")
+    return not error

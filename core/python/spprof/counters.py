@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, TypedDict
 
 if TYPE_CHECKING:
     from ._native import NativeStats
 
 
+MODES = ("cpu", "wall")  # an index is the native extension's number for it
 RECORDINGS = ("timeline", "counts")  # an index is the native extension's number for it
 
 
@@ -58,6 +60,10 @@ class Stats(TypedDict):
     """Megabytes that the recording holds, of 2**20 bytes; after the session, that it held at its end."""
     recording_full: bool
     """Whether a timeline has become counts because it would have taken more memory than it was given."""
+    file_failures: int
+    """Times that what was new could not be appended to the session's file; it was tried again half a second later."""
+    file_error: str
+    """Why the session's file lacks something of the session; empty where it does not, or there is none."""
 
 
 def zero_counters() -> NativeStats:
@@ -80,6 +86,8 @@ def zero_counters() -> NativeStats:
         "own_cpu_ns": 0,
         "recording": 0,
         "recording_bytes": 0,
+        "file_failures": 0,
+        "file_error": 0,
         "duration_ns": 0,
     }
 
@@ -109,4 +117,6 @@ def public_stats(native: NativeStats, *, mode: str, interval_ms: float, recordin
         "recording": present,
         "recording_mb": native["recording_bytes"] / 2**20,
         "recording_full": present != recording,
+        "file_failures": native["file_failures"],
+        "file_error": os.strerror(native["file_error"]) if native["file_error"] else "",
     }

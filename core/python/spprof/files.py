@@ -5,26 +5,35 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from typing import BinaryIO
 
 
-def write_whole(path: str | os.PathLike[str], pieces: Iterable[str]) -> None:
-    """Replace the file at `path` (through symbolic links) by the pieces as UTF-8.
+def write_whole(path: str | os.PathLike[str], pieces: Iterable[str | bytes]) -> None:
+    """Replace the file at `path` (through symbolic links) by the pieces, text as UTF-8.
 
     Until all of it is on disk an earlier file stays as it was, and after any failure nothing new is left. An earlier
     file's permissions are kept; a new file gets the usual ones. Raises OSError.
     """
+    with replacement(path) as file:
+        file.writelines(piece.encode() if isinstance(piece, str) else piece for piece in pieces)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+@contextmanager
+def replacement(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
+    """A new file that takes the place of the one at `path` when the block ends, unless by an exception."""
     target = os.path.realpath(path)
     permissions = _permissions_of(target)
     temporary = os.path.join(os.path.dirname(target), f".spprof-{os.urandom(8).hex()}.tmp")
     try:
-        with open(temporary, "x", encoding="utf-8", newline="\n") as file:
-            file.writelines(pieces)
+        with open(temporary, "xb") as file:
+            yield file
             file.flush()
             if permissions is not None:
                 os.fchmod(file.fileno(), permissions)
-            os.fsync(file.fileno())
         os.replace(temporary, target)
     except BaseException:  # an interrupt from the keyboard must not leave a part behind either
         with suppress(FileNotFoundError):

@@ -75,6 +75,11 @@ def calling_files() -> frozenset[str]:
     return frozenset(files)
 
 
+def launcher_files() -> tuple[str, ...]:
+    """Before the program runs: files of which frames only start it. A name that ends in a slash is a folder's."""
+    return (*sorted(calling_files()), "<frozen runpy>", _PACKAGE)
+
+
 def find_script(path: str) -> Program:
     """The program in a file, or in a folder or archive with a `__main__`. Raises NotRunnable."""
     name = os.path.splitext(os.path.basename(os.path.abspath(path)))[0]

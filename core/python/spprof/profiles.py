@@ -35,6 +35,7 @@ class Profile:
         interval_ms: float,
         threads: list[Thread],
         recording: str = "timeline",
+        is_whole: bool = True,
     ) -> None:
         """`threads` has an entry for each by its number; `recording` is the form asked for."""
         self._records = Records(native, mode=mode, interval_ms=interval_ms, threads=threads, recording=recording)
@@ -42,6 +43,8 @@ class Profile:
         self.interval_ms = interval_ms
         self.threads = threads
         self.stats = self._records.stats
+        self.is_whole = is_whole
+        """False where it was read from the file of a session without its end: one that goes on, or was cut short."""
 
     def __repr__(self) -> str:
         return (
@@ -97,6 +100,7 @@ class Profile:
             interval_ms=self.interval_ms,
             threads=self.threads,
             recording=self._records.recording,
+            is_whole=self.is_whole,
         )
 
     def save(self, path: str | os.PathLike[str], format: str | None = None) -> None:
@@ -104,9 +108,30 @@ class Profile:
 
         An earlier file is replaced only by a whole new one.
 
-        `format` is "speedscope" (JSON for speedscope.app) or "collapsed" (text for flame graph
-        tools); None takes the second where the name ends in ".txt", else the first. Raises
+        `format` is "speedscope" (JSON for speedscope.app), "collapsed" (text for flame graph
+        tools) or "recording" (for `load`); None takes the second where the name ends in ".txt", the
+        third where it ends in ".spprof", else the first. Raises
         ValueError for another one, OSError when the file cannot be written.
         """
         writer = formats.get(formats.of_file(path) if format is None else format)
         files.write_whole(path, writer.write(self.tree))
+
+
+def load(path: str | os.PathLike[str]) -> Profile:
+    """The profile in a file of format "recording": one that was saved, or one that a session appended to.
+
+    Of a session that did not come to its end, because the process was killed or goes on, it is what the file has of
+    it, and `is_whole` is false. Raises OSError, and ValueError where the file is no recording or is damaged.
+    """
+    with open(path, "rb") as file:
+        contents = formats.recording.read(file.read())
+    settings = contents.settings
+    profile = Profile(
+        contents.native,
+        mode=settings.mode,
+        interval_ms=settings.interval_ms,
+        threads=contents.threads,
+        recording=settings.recording,
+        is_whole=contents.is_whole,
+    )
+    return profile.trimmed(lambda frame: contents.is_launcher(frame.filename)) if settings.launchers else profile

@@ -47,7 +47,7 @@ def lines(profile: Profile) -> Iterator[str]:
     yield f"captured {stats['captured']} of {_counted(stats['ticks'], 'tick')}{_share(stats)}; {_lost(stats)}"
     for reason, ticks in stats["dropped"].items():
         if ticks >= max(1, _WORTH_A_LINE * stats["ticks"]):
-            yield f"  {reason}: {MEANINGS[reason]}"
+            yield f"  {reason}: {MEANINGS.get(reason, 'a reason of another version')}"
     if stats["mode"] == "cpu" and stats["watched_cpu_s"]:
         yield _time_shares(stats)
     if not stats["ticks"]:
@@ -57,6 +57,9 @@ def lines(profile: Profile) -> Iterator[str]:
         yield f"each stack stands for {per_stack:.1f} ticks: too few processors were free to look at every tick"
     if stats["recording_full"]:
         yield "the timeline took all its memory and became counts: samples have no order (--memory for more of it)"
+    if stats["file_failures"]:
+        often = _counted(stats["file_failures"], "time")
+        yield f"what was new could not be appended to the file {often}, and was later: {stats['file_error'] or 'all is there'}"
     if stats["threads_refused"]:
         yield f"{_counted(stats['threads_refused'], 'thread')} could not be sampled when first found"
     if stats["ticks_in_progress"]:

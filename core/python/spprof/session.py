@@ -18,8 +18,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar, cast, overload
 
-from . import formats
-from .counters import RECORDINGS, Stats, public_stats, zero_counters
+from . import files, formats
+from .counters import MODES, RECORDINGS, Stats, public_stats, zero_counters
 from .profiles import Profile
 from .records import name_threads
 
@@ -36,7 +36,6 @@ except ImportError as error:
     _native = None
     _why_missing = str(error)
 
-MODES = ("cpu", "wall")  # a mode's index is the native extension's number for it
 MIN_INTERVAL_MS = 0.1
 MAX_INTERVAL_MS = 10_000
 MAX_DEPTH = 4096
@@ -62,6 +61,10 @@ class Settings:
     mode: str
     memory_mb: int = DEFAULT_MEMORY_MB
     recording: str = RECORDINGS[0]
+    file: str | None = None
+    """That is appended to while the session runs."""
+    launchers: tuple[str, ...] = ()
+    """For the file: `formats.recording.Settings`."""
 
     def __post_init__(self) -> None:
         check_interval(self.interval_ms)
@@ -116,6 +119,7 @@ def start(
     mode: str = "cpu",
     memory_mb: int = DEFAULT_MEMORY_MB,
     recording: str = "timeline",
+    file: str | os.PathLike[str] | None = None,
 ) -> None:
     """Start sampling every thread of this interpreter, threads born later too.
 
@@ -129,10 +133,14 @@ def start(
     programs that run for days. A timeline that reaches its memory becomes counts; where those reach it, new stacks are
     lost as `no_memory`.
 
+    With a `file` what is new is appended to that every half a second, for `load`: it is there where the program ends without
+    a word (`os._exit`, exec, a crash, SIGKILL). A file that is there is replaced. `stats()` says where appending fails, and
+    the session goes on.
+
     Raises RuntimeError when a session is active or this interpreter cannot be sampled, TypeError or ValueError for a
-    bad argument, MemoryError.
+    bad argument, OSError where the file cannot be made, MemoryError.
     """
-    begin(Settings(interval_ms, max_depth, mode, memory_mb, recording))
+    begin(Settings(interval_ms, max_depth, mode, memory_mb, recording, _path_of(file)))
 
 
 def stop() -> Profile:
@@ -175,10 +183,20 @@ def _extension() -> ModuleType:
 
 def begin_unless_active(settings: Settings) -> bool:
     """Start a session unless one is active; whether it did. Raises RuntimeError."""
-    native = _extension()
     global _latest
+    native = _extension()
     _prepare_process()
-    is_started = native.start(
+    if settings.file is None:
+        is_started = _start_native(settings, (b"", 0, 0, 0))
+    else:
+        is_started = not native.is_active() and _start_with_file(settings, settings.file)
+    if is_started:
+        _latest = settings
+    return is_started
+
+
+def _start_native(settings: Settings, file: tuple[bytes, int, int, int]) -> bool:
+    return _extension().start(
         round(settings.interval_ms * 1_000_000),
         settings.max_depth,
         MODES.index(settings.mode),
@@ -187,10 +205,38 @@ def begin_unless_active(settings: Settings) -> bool:
         settings,
         getattr(threading, "_active", None),
         getattr(threading, "_limbo", None),
+        file,
     )
-    if is_started:
-        _latest = settings
+
+
+class _NotStarted(Exception):
+    pass
+
+
+def _start_with_file(settings: Settings, path: str) -> bool:
+    """The file takes the place of one that is there when the session has been started."""
+    asked = settings.mode, settings.interval_ms, settings.recording
+    head = formats.recording.head(formats.recording.Settings(*asked, os.getpid(), settings.launchers))
+    is_started = False
+    try:
+        with files.replacement(path) as file:
+            file.write(head)
+            file.flush()
+            found = os.fstat(file.fileno())
+            is_started = _start_native(settings, (os.fsencode(path), found.st_dev, found.st_ino, len(head)))
+            if not is_started:
+                raise _NotStarted
+    except _NotStarted:
+        pass
+    except BaseException:
+        if is_started:
+            _extension().stop(settings)
+        raise
     return is_started
+
+
+def _path_of(file: str | os.PathLike[str] | None) -> str | None:
+    return None if file is None else os.path.realpath(os.fsdecode(file))
 
 
 def end(settings: Settings) -> Profile | None:
@@ -214,22 +260,30 @@ def _prepare_process() -> None:
 
 def _stop_at_exit() -> None:
     """A session of another interpreter of the process goes on."""
-    if _latest is not None:
-        _native.stop(_latest)
+    if _latest is None:
+        return
+    recording = _native.stop(_latest)
+    if recording is not None and _latest.file is not None:
+        with suppress(MemoryError):
+            _profile_of(recording)
 
 
 def _profile_of(recording: Recording) -> Profile:
     try:
-        return _made_profile(recording.owner, recording.profile())
+        return _made_profile(recording)
     except MemoryError:
         _extension().put_back(recording)
         raise
 
 
-def _made_profile(settings: Settings, native: NativeProfile) -> Profile:
+def _made_profile(recording: Recording) -> Profile:
+    """Completes the session's file as well."""
+    settings, native = recording.owner, recording.profile()
     is_nameless = any(name is None for _, _, name in native["threads"])
     living = _living_threads() if is_nameless else {}
     threads = name_threads(native["threads"], living, _process_name(native), native["stats"]["threads"])
+    if settings.file is not None:
+        native["stats"]["file_error"] = recording.end_file(formats.recording.end_text(threads))
     return Profile(
         native,
         mode=settings.mode,
@@ -280,9 +334,10 @@ class Profiler:
         mode: str = "cpu",
         memory_mb: int = DEFAULT_MEMORY_MB,
         recording: str = "timeline",
+        file: str | os.PathLike[str] | None = None,
     ) -> None:
         """The arguments are those of `start`, checked here."""
-        self._settings = Settings(interval_ms, max_depth, mode, memory_mb, recording)
+        self._settings = Settings(interval_ms, max_depth, mode, memory_mb, recording, _path_of(file))
         self.profile: Profile | None = None
 
     def __enter__(self) -> Self:
