@@ -122,7 +122,8 @@ def write(tree: CallTree) -> Iterator[bytes]:
 
 
 def _text(value: object) -> bytes:
-    return json.dumps(value, separators=(",", ":")).encode("ascii")
+    text = json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+    return text.encode("utf-8", "surrogatepass")  # two escaped surrogates would be read as one character
 
 
 def _block(kind: int, payload: bytes) -> bytes:
@@ -295,7 +296,7 @@ def _order_of(data: bytes) -> str:
 
 def _parsed(payload: memoryview | bytes) -> Any:
     try:
-        return json.loads(bytes(payload))
+        return json.loads(bytes(payload).decode("utf-8", "surrogatepass"))
     except (ValueError, RecursionError):
         raise Unreadable("is damaged: a block is no JSON") from None
 
