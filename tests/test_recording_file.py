@@ -330,13 +330,13 @@ def test_where_it_cannot_be_written_again_it_goes_on(core, tmp_path):
 
 
 def test_what_is_put_in_the_place_of_the_file_is_left_alone(core, tmp_path):
-    """Also where the file is being written again."""
     with Written(core, tmp_path / "a.spprof", COUNTS) as room:
         grow(room, 10)
         os.rename(room.path, tmp_path / "away")
-        room.path.write_text("the program's own")
+        room.path.write_bytes(bytes(MEBIBYTE))
         room.add()
         assert not room.append() and room.error() == errno.ESTALE
+        assert room.path.read_bytes() == bytes(MEBIBYTE)
         room.path.unlink()
         assert not room.append() and room.error() == errno.ENOENT
         assert room.failures() == 2
@@ -349,6 +349,26 @@ def test_what_is_put_in_the_place_of_the_file_is_left_alone(core, tmp_path):
         os.rename(tmp_path / "away", room.path)
         assert room.append() and room.error() == 0
         room.check()
+
+
+def test_what_is_put_there_while_it_is_written_again_is_left_alone(core, tmp_path):
+    """And the first file gets what has changed since, which had gone to the other."""
+    with Written(core, tmp_path / "a.spprof", COUNTS) as room:
+        for number in range(200_000):
+            room.add([(HERE, number)])
+        part = tmp_path / "a.spprof.part"
+        while not part.exists():
+            assert not room.append(pause=0) and room.error() == 0
+            room.add([(HERE, 0)], time=5)
+        os.rename(room.path, tmp_path / "away")
+        room.path.write_text("the program's own")
+        while room.error() == 0:
+            assert not room.append(pause=0)
+        assert room.error() == errno.ESTALE and not part.exists()
+        assert room.path.read_text() == "the program's own"
+        os.rename(tmp_path / "away", room.path)
+        assert room.finish() and room.end()
+        assert room.check().is_whole
 
 
 # --- what cannot be written ------------------------------------------------------------------------
