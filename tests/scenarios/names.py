@@ -59,7 +59,7 @@ threads = [
     threading.Thread(target=run_functions, args=(index, total, seconds / THREADS, runs, addresses[index]))
     for index in range(THREADS)
 ]
-_native.start(interval, 64, 0, 1 << 30, 0, None, None, None)
+_native.start(interval, 64, 0, 1 << 30, 0, None, None, None, (b"", 0, 0, 0))
 for thread in threads:
     thread.start()
 for thread in threads:
