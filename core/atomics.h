@@ -77,7 +77,7 @@ _Static_assert(ATOMIC_INT_LOCK_FREE == 2 && ATOMIC_LONG_LOCK_FREE == 2 && ATOMIC
 /* handler.h: the number that marks our ticks. It is compared with what a tick itself carries, and guards nothing. */
 #define ORDER_cookie memory_order_relaxed /* no pair */
 
-/* python/native/recording.c: a code object is whole before it is counted. */
+/* python/native/recorder.c: a code object is whole before it is counted. */
 #define ORDER_creation_tell memory_order_release /* pairs with creation_hear */
 #define ORDER_creation_hear memory_order_acquire /* pairs with creation_tell */
 
