@@ -2,8 +2,10 @@
 
 import pytest
 import support
+import synthetic
 
 from stress import law
+from stress.interpreters import FREE_THREADED
 
 
 def check_capture(outcome):
@@ -67,6 +69,20 @@ def test_where_memory_runs_out_the_rest_is_kept(freethreaded, mode, why):
     assert found["kept"] == stats["captured"] > 500
     assert law.broken(stats) == []
     assert why == "system" or 0.5 < found["full"] <= 1
+
+
+@pytest.fixture(scope="module")
+def nomemory(tmp_path_factory):
+    return synthetic.shared(tmp_path_factory.mktemp("native"), "nomemory.c")
+
+
+@pytest.mark.parametrize("name", [name for name in FREE_THREADED if name != "3.13t"])
+def test_whichever_allocation_fails_nothing_is_lost(interpreter, nomemory, tmp_path, name):
+    """A start raises MemoryError or works, a stop can be asked again, a file is whole. (3.13 itself crashes, or returns NULL
+    without an exception, where an allocation of its own fails: without the profiler too.)"""
+    found = interpreter(name).run("nth_allocation", nomemory, tmp_path).json
+    assert found["wrong"] == []
+    assert all(failed >= 3 for failed in found["found"].values()), found
 
 
 def test_timeline_that_takes_all_its_memory_becomes_counts(freethreaded):

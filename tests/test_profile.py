@@ -69,7 +69,7 @@ class FakeNative:
                 raise MemoryError
             return self.collected
 
-        return SimpleNamespace(owner=self.owner, profile=profile)
+        return SimpleNamespace(owner=self.owner, profile=profile, delivered=lambda: None)
 
     def put_back(self, recording):
         self.kept = recording

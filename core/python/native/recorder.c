@@ -135,9 +135,10 @@ enum outcome { STARTED, ACTIVE, UNWATCHED, NO_MEMORY, REFUSED };
 static enum outcome start_present(const struct recorder_request *request, struct running *running) {
     if (present.codes != NULL)
         return ACTIVE;
-    if (watchers_code(on_code_event) < 0)
+    int watcher = watchers_code(on_code_event);
+    if (watcher == WATCHERS_NONE)
         return UNWATCHED;
-    if (!begin(request))
+    if (watcher < 0 || !begin(request))
         return NO_MEMORY;
     thread_names_begin(request->active, request->limbo,
                        running); /* where it cannot, threads have the names of the kernel */
@@ -169,6 +170,13 @@ static enum recorder_result told(enum outcome outcome) {
     return RECORDER_FAILED;
 }
 
+/* What nobody has taken, for good. */
+static void give_up(PyObject *kept) {
+    if (kept != NULL)
+        recording_object_delivered(kept);
+    Py_XDECREF(kept);
+}
+
 enum recorder_result recorder_start(const struct recorder_request *request) {
     if (!enter())
         return RECORDER_FAILED;
@@ -190,7 +198,7 @@ enum recorder_result recorder_start(const struct recorder_request *request) {
     thread_names_identify(&running);
     thread_names_free(&lives);
     Py_XDECREF(former);
-    Py_XDECREF(kept);
+    give_up(kept);
     return result;
 }
 
@@ -281,7 +289,10 @@ void recorder_put_back(PyObject *object) {
     PyObject *former = present.kept;
     present.kept = Py_NewRef(object);
     leave();
-    Py_XDECREF(former);
+    if (former != object)
+        give_up(former);
+    else
+        Py_DECREF(former);
 }
 
 void taken_free(struct taken *taken) {

@@ -55,6 +55,9 @@ class Recording:
     def profile(self) -> NativeProfile:
         """Its buffers are the recording's own memory, which they keep. Raises MemoryError, and can be called again then."""
 
+    def delivered(self) -> None:
+        """Whoever stopped the session has its profile. A recording that ends before this is put back."""
+
 def start(
     interval_ns: int,
     max_depth: int,

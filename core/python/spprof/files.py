@@ -7,19 +7,20 @@ import os
 import stat
 from collections.abc import Iterable
 from contextlib import suppress
+from typing import TextIO
 
 
 def write_whole(path: str | os.PathLike[str], pieces: Iterable[str]) -> None:
     """Replace the file at `path` (through symbolic links) by the pieces as UTF-8.
 
     Until all of it is on disk an earlier file stays as it was, and after any failure nothing new is left. An earlier
-    file's permissions are kept; a new file gets the usual ones. Raises OSError.
+    file's permissions are kept; a new file gets the usual ones. Raises OSError, MemoryError.
     """
     target = os.path.realpath(path)
     permissions = _permissions_of(target)
     temporary = os.path.join(os.path.dirname(target), f".spprof-{os.urandom(8).hex()}.tmp")
     try:
-        with open(temporary, "x", encoding="utf-8", newline="\n") as file:
+        with _opened(temporary) as file:
             file.writelines(pieces)
             file.flush()
             if permissions is not None:
@@ -30,6 +31,14 @@ def write_whole(path: str | os.PathLike[str], pieces: Iterable[str]) -> None:
         with suppress(FileNotFoundError):
             os.unlink(temporary)
         raise
+
+
+def _opened(path: str) -> TextIO:
+    """A new file. CPython calls it a RuntimeError where there is no memory for the lock of one."""
+    try:
+        return open(path, "x", encoding="utf-8", newline="\n")
+    except RuntimeError as error:
+        raise MemoryError(str(error)) from None
 
 
 def check_writable(path: str | os.PathLike[str]) -> None:

@@ -220,10 +220,12 @@ def _stop_at_exit() -> None:
 
 def _profile_of(recording: Recording) -> Profile:
     try:
-        return _made_profile(recording.owner, recording.profile())
+        profile = _made_profile(recording.owner, recording.profile())
     except MemoryError:
         _extension().put_back(recording)
         raise
+    recording.delivered()
+    return profile
 
 
 def _made_profile(settings: Settings, native: NativeProfile) -> Profile:
