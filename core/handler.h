@@ -66,7 +66,8 @@ struct watch {
     int64_t waits_at;     /* and when the other timer was set; negative: it is not */
     uint64_t left_at;     /* CLOCK_MONOTONIC at the last look before which no tick was due on it, ns */
     int64_t used;         /* its CPU time at the last look, ns, */
-    int64_t watched;      /* and that up to which it has been counted as watched */
+    int64_t watched;      /* that up to which it has been counted as watched, */
+    uint64_t time;        /* and what has been counted */
     int64_t next; /* that at which its next tick is due; by the clock: CLOCK_MONOTONIC, none before that is its */
     /* Its C stack, for looks from outside: at first as the slot has it, both 0 where it is not known;
      * and when it was looked for last (CLOCK_MONOTONIC, ns). */

@@ -55,7 +55,7 @@ def stop(*settings):
     nodes = b"".join(struct.pack("=iii", index - 1, index, 1) for index in range(4))
     samples = struct.pack("=qqIiII", 0, 0, 0, 3, 4, 0)
     return types.SimpleNamespace(owner=owner, delivered=lambda: None, profile=lambda: {
-        "codes": codes, "nodes": [nodes], "samples": [samples], "threads": [(os.getpid(), "x", None)], "stats": stats,
+        "codes": codes, "nodes": [nodes], "samples": [samples], "threads": [(os.getpid(), "x", None, 0)], "stats": stats,
     })
 
 native.pause = native.resume = lambda: None

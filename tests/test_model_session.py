@@ -122,7 +122,8 @@ class World:
         library.spprof_code_died.argtypes = [ctypes.c_void_p]
         library.spprof_code_died.restype = ctypes.c_uint64
         library.spprof_thread_name.argtypes = [ctypes.c_uint64, ctypes.c_void_p, ctypes.c_char_p]
-        library.spprof_thread_name.restype = ctypes.c_bool
+        library.spprof_thread_name.restype = library.spprof_thread_time.restype = ctypes.c_bool
+        library.spprof_thread_time.argtypes = [ctypes.c_uint64, ctypes.c_void_p]
         self.threads = []  # that have a state, newest first
 
     def close(self):

@@ -2,6 +2,7 @@
 
 import ast
 import asyncio
+import dataclasses
 import json
 import os
 import struct
@@ -120,7 +121,7 @@ def collected(codes=(), nodes=(), samples=(), threads=((11, "main"),), **dropped
         "codes": list(codes),
         "nodes": blocks("=iii", nodes),
         "samples": blocks("=qqIiII", [(time, time, *rest) for time, *rest in samples]),
-        "threads": [(native_id, name, None) for native_id, name in threads],
+        "threads": [(native_id, name, None, 0) for native_id, name in threads],
         "stats": native_stats(captured, len(samples), **dropped),
     }
 
@@ -553,8 +554,8 @@ def test_trimmed_removes_outer_launcher_frames_only():
 
 def test_thread_names():
     found = [
-        (1, "python", None), (2, "python", None), (3, "worker", None), (4, "", None), (1, "python", None),
-        (5, "worker", "its last name"), (6, "worker", ""), (1, "worker", "of that life"),
+        (1, "python", None, 0), (2, "python", None, 0), (3, "worker", None, 0), (4, "", None, 0), (1, "python", None, 0),
+        (5, "worker", "its last name", 0), (6, "worker", "", 0), (1, "worker", "of that life", 1_500_000_000),
     ]  # fmt: skip
     named = records.name_threads(found, {1: "MainThread", 5: "another's"}, "python")
     assert [(thread.index, thread.native_id, thread.name) for thread in named] == [
@@ -567,11 +568,12 @@ def test_thread_names():
         (6, 6, "thread 6"),
         (7, 1, "of that life"),
     ]
-    assert records.name_threads([(1, "python", None)], {1: "MainThread"}, "python")[0].name == "MainThread"
+    assert named[7].cpu_s == 1.5
+    assert records.name_threads([(1, "python", None, 0)], {1: "MainThread"}, "python")[0].name == "MainThread"
 
 
 def test_stop_names_the_living_threads(native):
-    native.collected["threads"] = [(threading.get_native_id(), "kernel's", None)]
+    native.collected["threads"] = [(threading.get_native_id(), "kernel's", None, 0)]
     spprof.start()
     assert spprof.stop().threads[0].name == threading.current_thread().name
 
@@ -589,7 +591,7 @@ def test_living_thread_whose_name_fails_costs_no_profile(native):
     over = threading.Event()
     thread = Nameless(target=over.wait)
     thread.start()
-    native.collected["threads"] = [(thread.native_id, "kernel's", None), (threading.get_native_id(), "", None)]
+    native.collected["threads"] = [(thread.native_id, "kernel's", None, 0), (threading.get_native_id(), "", None, 0)]
     spprof.start()
     names = [thread.name for thread in spprof.stop().threads]
     over.set()
@@ -866,6 +868,26 @@ def test_summary_says_where_the_time_of_the_process_is():
     assert any(line.startswith(told) for line in report.lines(profile))
     profile.stats.update(mode="wall")
     assert not any("CPU time" in line for line in report.lines(profile))
+
+
+def test_summary_says_which_threads_used_the_time():
+    threads = [(number, f"t{number}") for number in range(8)]
+    profile = make_profile(samples=[(0, 1, 2, 90, 0), (0, 2, 2, 300, 1), (0, 2, 1, 50, 0)], threads=threads)
+    assert not any("on stacks" in line for line in report.lines(profile))
+    profile.stats.update(process_cpu_s=8.0, watched_cpu_s=8.0)
+    times = [0, 1.0, 3.5, 0.5, 0.5, 0.5, 0.25, 0.25]
+    profile.threads[:] = [
+        dataclasses.replace(thread, cpu_s=time) for thread, time in zip(profile.threads, times, strict=True)
+    ]
+    shown = [line for line in report.lines(profile) if " s  " in line]
+    assert shown == [
+        "     3.50 s  t2, 100.0 % on stacks",
+        "     1.00 s  t1, 90.0 % on stacks",
+        "     0.50 s  t3, 0.0 % on stacks",
+        "     0.50 s  t4, 0.0 % on stacks",
+        "     0.50 s  t5, 0.0 % on stacks",
+        "     0.50 s  of 2 other threads",
+    ]
 
 
 def test_summary_says_that_a_timeline_became_counts():

@@ -32,7 +32,9 @@ static void wait_at_most(struct monitor *monitor, uint64_t wait) {
 
 /* The sum of what is due is of this time: whoever compares the two sees whether ticks went missing. */
 static void count_watched(struct watch *watch, int64_t used) {
-    count(&watched, (uint64_t)(used - watch->watched));
+    uint64_t more = (uint64_t)(used - watch->watched);
+    count(&watched, more);
+    watch->time += more;
     watch->watched = used;
 }
 

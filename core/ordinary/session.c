@@ -913,6 +913,15 @@ bool spprof_thread_name(uint64_t thread, int32_t *tid, char name[16]) {
     return found;
 }
 
+bool spprof_thread_time(uint64_t thread, uint64_t *cpu) {
+    if (refuse_in_sink(__func__) != 0)
+        return false;
+    pthread_mutex_lock(&session.lock);
+    bool found = !atomic_read(active_peek, &sampler.active) && threads_time(thread, cpu);
+    pthread_mutex_unlock(&session.lock);
+    return found;
+}
+
 bool spprof_thread_found(uint64_t thread, int32_t *tid, uint64_t *after, uint64_t *before) {
     char name[16];
     if (refuse_in_sink(__func__) != 0)

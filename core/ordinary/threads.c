@@ -31,9 +31,11 @@ struct tenant {
     bool lent;        /* the memory stays with such a handler; here it is only read */
 };
 
+/* What is kept of a thread when it is gone. */
 struct thread_name {
     int32_t tid;
     char name[16];
+    uint64_t time; /* CPU time that was counted, nanoseconds, from when its slot was closed on */
 };
 
 static struct {
@@ -164,6 +166,13 @@ bool threads_name(uint64_t thread, int32_t *tid, char name[16]) {
     return true;
 }
 
+bool threads_time(uint64_t thread, uint64_t *time) {
+    if (thread >= atomic_read(counter_shared, &registry.discovered))
+        return false;
+    *time = registry.names[thread].time;
+    return true;
+}
+
 /* --- thread ids --------------------------------------------------------------------------------- */
 
 static uint16_t *tid_entry(int32_t tid) {
@@ -282,6 +291,8 @@ static void close_slot(struct tenant *tenant, enum spprof_reason left) {
     close_timers(tenant);
     atomic_add(slot_retire, &tenant->slot->lease, 1);
     wait_until_left(tenant);
+    if (registry.config.monitored)
+        registry.names[tenant->slot->thread].time = tenant->slot->watch.time;
     uint32_t ticks = due_take(&tenant->slot->due);
     if (ticks > 0)
         counters_stray(&sampler.strays, ticks, left);

@@ -78,4 +78,7 @@ void threads_count(struct spprof_stats *stats);
  * After threads_end. */
 bool threads_name(uint64_t thread, int32_t *tid, char name[16]);
 
+/* The CPU time that the monitor has counted of it, nanoseconds. False where there is no such thread. After threads_end. */
+bool threads_time(uint64_t thread, uint64_t *time);
+
 #endif

@@ -1305,6 +1305,20 @@ static void check_names(void) {
         FUZZ_LAW(!spprof_thread_name(model.active ? 0 : model.tenancies, &tid, name));
 }
 
+/* Each thread's is its part of the whole. */
+static void check_times(void) {
+    struct spprof_stats stats = {.size = sizeof stats};
+    uint64_t sum = 0, time;
+    if (!model.certain || model.active)
+        return;
+    spprof_get_stats(&stats);
+    for (uint32_t i = 0; i < model.tenancies; i++) {
+        FUZZ_LAW(spprof_thread_time(i, &time));
+        sum += time;
+    }
+    FUZZ_LAW(sum == stats.watched_cpu && !spprof_thread_time(model.tenancies, &time));
+}
+
 static void pass(uint8_t argument) {
     fake_threads[argument % THREADS].used += (argument >> 3) * (int64_t)(INTERVAL / 2);
     fake_pass((argument >> 3) * INTERVAL / 4);
@@ -1357,6 +1371,7 @@ static void operate(enum operation operation, uint8_t argument) {
         break;
     case NAMES:
         check_names();
+        check_times();
         break;
     case GIVE_BACK:
         owners_give_back(argument);

@@ -233,6 +233,7 @@ static void take_threads(struct taken *taken) {
         if (!spprof_thread_name(i, &thread->tid, thread->kernel_name))
             break;
         spprof_thread_found(i, &thread->tid, &thread->after, &thread->before);
+        spprof_thread_time(i, &thread->cpu);
         taken->thread_count++;
     }
 }

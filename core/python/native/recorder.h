@@ -23,6 +23,7 @@
 struct recorded_thread {
     int32_t tid;
     uint64_t after, before; /* CLOCK_MONOTONIC, nanoseconds: it ran at a moment between them */
+    uint64_t cpu;           /* nanoseconds that were counted of it */
     char kernel_name[16];
 };
 

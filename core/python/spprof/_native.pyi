@@ -42,8 +42,8 @@ class NativeProfile(TypedDict):
     samples: Sequence[Buffer]
     """Records "=qqIiII": when seen first and last, nanoseconds since the start; thread, innermost node or -1, weight in ticks,
     flags."""
-    threads: list[tuple[int, str, str | None]]
-    """Native thread id, the kernel's name and the last that Python gave; None: not known. There may be fewer than sampled
+    threads: list[tuple[int, str, str | None, int]]
+    """Native thread id, the kernel's name and the last that Python gave; None: not known; nanoseconds of CPU time. There may be fewer than sampled
     threads, where there was no memory."""
     stats: NativeStats
 

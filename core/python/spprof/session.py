@@ -229,7 +229,7 @@ def _profile_of(recording: Recording) -> Profile:
 
 
 def _made_profile(settings: Settings, native: NativeProfile) -> Profile:
-    is_nameless = any(name is None for _, _, name in native["threads"])
+    is_nameless = any(name is None for _, _, name, _ in native["threads"])
     living = _living_threads() if is_nameless else {}
     threads = name_threads(native["threads"], living, _process_name(native), native["stats"]["threads"])
     return Profile(
@@ -254,7 +254,7 @@ def _living_threads() -> dict[int, str]:
 def _process_name(native: NativeProfile) -> str:
     """The kernel's name for the main thread, which other threads inherit; empty where that was not sampled."""
     main = os.getpid()
-    return next((name for native_id, name, _ in native["threads"] if native_id == main), "")
+    return next((name for native_id, name, _, _ in native["threads"] if native_id == main), "")
 
 
 class Profiled(Protocol[_Parameters, _Result_co]):
