@@ -10,10 +10,10 @@
 
 #include "clock.h"
 
-#define ENDED_WAIT UINT64_C(10000000000) /* nanoseconds, at most, until a dead thread is put away */
+#define ENDED_WAIT UINT64_C(10000000000) /* nanoseconds, at most */
 
-/* Returns when the kernel no longer counts thread `tid` of this process, which has been joined: that takes
- * it a moment longer than the join. The limit is for a debugger that keeps the dead. Any thread. */
+/* Returns when the kernel no longer counts thread `tid` of this process, which has been joined:
+ * that takes it a moment longer than the join. The limit is for a debugger that keeps the dead. */
 static inline void ended_await(pid_t tid) {
     uint64_t until = clock_now() + ENDED_WAIT;
     while (syscall(SYS_tgkill, getpid(), tid, 0) == 0 && clock_now() < until)

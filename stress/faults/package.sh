@@ -15,7 +15,7 @@ read -ra compiler <<<"${CC:-cc}"
 read -ra extra <<<"${CFLAGS:-}"
 
 objects=()
-for object in build/python/"$name"/{module,recording,result,array,names,thread_names,watchers}.o; do
+for object in build/python/"$name"/{module,recording,result,array,names,thread_names,watchers,ending}.o; do
     objcopy --redefine-syms="$(dirname "$archive")/renames" "$object" "$folder/$(basename "$object")"
     objects+=("$folder/$(basename "$object")")
 done
