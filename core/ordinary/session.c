@@ -20,6 +20,7 @@
 #include "beat.h"
 #include "clock.h"
 #include "descriptors.h"
+#include "ended.h"
 #include "handler.h"
 #include "held.h"
 #include "monitor.h"
@@ -46,8 +47,6 @@ __attribute__((weak, visibility("hidden"))) uint64_t session_interval_least = 10
  * these limits. A thread may live for less than an interval. */
 #define LOOK_LEAST UINT64_C(1000000)
 #define LOOK_MOST UINT64_C(10000000)
-
-#define END_WAIT UINT64_C(10000000000) /* nanoseconds, at most, until a dead thread is put away */
 
 /* A reading of the list of threads in which one was met for the first time: when it began and ended. */
 struct finding {
@@ -450,14 +449,6 @@ static int start_thread(void) {
     return -error;
 }
 
-/* The kernel counts a thread for a moment longer than it takes to join it; who counts threads after
- * this must not find ours. The limit is for a debugger that keeps the dead. */
-static void await_end(pid_t tid) {
-    uint64_t until = clock_now() + END_WAIT;
-    while (syscall(SYS_tgkill, getpid(), tid, 0) == 0 && clock_now() < until)
-        sched_yield();
-}
-
 /* This, look_instead and carry_on with `lock` held. */
 static void stop_thread(void) {
     if (!session.running)
@@ -468,7 +459,7 @@ static void stop_thread(void) {
     pthread_mutex_unlock(&session.wake_lock);
     pthread_join(session.thread, NULL);
     session.running = false;
-    await_end(session.tid);
+    ended_await(session.tid); /* who counts threads after this must not find ours */
 }
 
 /* --- pauses ---------------------------------------------------------------------------------- */

@@ -199,6 +199,19 @@ def end(settings: Settings) -> Profile | None:
     return None if recording is None else _profile_of(recording)
 
 
+def catch_termination(deliver: Callable[[], object]) -> None:
+    """Have `deliver` called when SIGTERM or SIGHUP comes, before the process dies of it; see the native extension.
+
+    Raises RuntimeError where no thread can be started for that, or another run of this process waits for them.
+    """
+    _extension().catch_termination(deliver)
+
+
+def release_termination() -> None:
+    """Give the two signals back. Does not return when one has come: the process dies of it."""
+    _extension().release_termination()
+
+
 def _prepare_process() -> None:
     """What the process needs from its first session on; done twice, by threads at once, no harm.
 
