@@ -8,6 +8,7 @@ import os
 import struct
 import sys
 import threading
+import tracemalloc
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -116,6 +117,7 @@ def blocks(form, rows):
 
 def collected(codes=(), nodes=(), samples=(), threads=((11, "main"),), **dropped):
     """What the extension hands over, from tuples: `samples` are (time, thread, node, weight, flags)."""
+    samples = list(samples)
     captured = sum(weight for _, _, _, weight, _ in samples)
     return {
         "codes": list(codes),
@@ -794,6 +796,26 @@ def test_save_goes_through_a_link(tmp_path):
     make_profile().save(link, "collapsed")
     assert link.is_symlink()
     assert target.exists()
+
+
+@pytest.mark.parametrize("format", ["speedscope", "collapsed"])
+def test_saving_takes_a_fifth_of_the_recording_at_most(tmp_path, format):
+    """Beside the stacks themselves, of which there are few here."""
+    count, stacks = 250_000, 200
+    nodes = [(-1, 0, 1), *((0, 1, line) for line in range(1, stacks))]
+    profile = make_profile(
+        nodes=nodes,
+        samples=((number, number % 8, number % stacks, 1, 0) for number in range(count)),
+        threads=[(number, f"t{number}") for number in range(8)],
+    )
+    size = sum(len(block) for block in profile._records.native["samples"])
+    assert size == 32 * count
+    tracemalloc.start()
+    profile.save(tmp_path / "saved", format)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    print(f"{format}: {peak / size:.3f} of the recording")
+    assert peak <= 0.2 * size
 
 
 @pytest.mark.parametrize("format", ["speedscope", "collapsed"])

@@ -1,5 +1,6 @@
-"""How much a session grows by the minute: `growth.py RECORDING THREADS SECONDS`. All threads wait, but for two that work at one
-place after another, one of them in functions that are made and dropped.
+"""How much a session grows by the minute: `growth.py RECORDING THREADS SECONDS [made]`. All threads wait, but for one that works
+at one place after another; with `made` for another, too, which works in functions that are made and dropped: each is
+another stack.
 
 Of each tenth of the time: what the recording holds, and the process, in MiB.
 """
@@ -40,8 +41,9 @@ def resident():
         return int(file.read().split()[1]) * 4096 / 2**20
 
 
-threads = [threading.Thread(target=over.wait) for _ in range(count - 2)]
-threads += [threading.Thread(target=work), threading.Thread(target=make)]
+working = [work, make] if sys.argv[4:] == ["made"] else [work]
+threads = [threading.Thread(target=over.wait) for _ in range(count - len(working))]
+threads += [threading.Thread(target=function) for function in working]
 spprof.start(interval_ms=10, mode="wall", recording=recording)
 for thread in threads:
     thread.start()
