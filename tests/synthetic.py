@@ -194,7 +194,6 @@ class Watch(ctypes.Structure):
     C_NAME = "struct watch"
     _fields_ = [
         ("timer", c_int),
-        ("cpu_timer", c_int),
         ("idle_visits", c_uint32),
         ("asked_at", c_int64),
         ("waits_at", c_int64),
@@ -221,7 +220,7 @@ class Slot(ctypes.Structure):
         ("thread_state", c_size_t),
         ("lease", c_uint32),
         ("watch", Watch),
-        ("_1", c_uint64 * 4),
+        ("_1", c_uint64 * 5),
         ("inside", c_uint32),
         ("due", c_uint32),
         ("rest_until", c_int64),

@@ -224,8 +224,9 @@ struct spprof_stats {
      * each thread has a CPU timer; 0 where the session's thread says when they are due. */
     uint64_t clock_step;
     /* CPU time since the start, nanoseconds: of the whole process; of the threads that were sampled,
-     * each from its birth, or the start, to the last look at it, which is what ticks of CPU time are
-     * counted of (0 where clock_step is not); of the session's own thread. What is left of the first
+     * each from its birth to the last look at it, which is what ticks of CPU time are counted of (0
+     * where clock_step is not; from when it was found, where it had used more by then than had passed
+     * since the look before); of the session's own thread. What is left of the first
      * is of threads without Python, of such as lived between two looks, and of ends after the last. */
     uint64_t process_cpu;
     uint64_t watched_cpu;

@@ -9,6 +9,9 @@
 #ifndef SPPROF_THREADS_H
 #define SPPROF_THREADS_H
 
+/* A thread's CPU clock and CLOCK_MONOTONIC differ by less than one part in so many (time servers adjust the second). */
+#define CLOCKS_DIFFER 512
+
 #include <stdbool.h>
 #include <stdint.h>
 

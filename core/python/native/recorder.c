@@ -19,10 +19,10 @@ static struct {
     struct codes *codes; /* NULL: no session. Written under both locks, read under either. */
     struct recording *recording;
     /* Under `calls`. */
-    PyObject *object;         /* for what is recorded */
-    PyObject *kept;           /* what nobody has taken yet, or NULL */
-    PyObject *owner;          /* of the last session started, or NULL */
-    enum recording_form form; /* that the last recording which was taken out came to have */
+    PyObject *object;           /* for what is recorded */
+    PyObject *kept;             /* what nobody has taken yet, or NULL */
+    PyObject *owner;            /* of the last session started, or NULL */
+    struct recorder_stats last; /* of the last session that was stopped */
 } present;
 
 /* Code objects made since the first session was started. An observer sees one that another
@@ -40,13 +40,18 @@ static void after_fork_in_child(void) {
     thread_names_forget();
     present.codes = NULL;
     present.recording = NULL;
-    present.object = NULL;
+    present.object = present.kept = present.owner = NULL;
+    present.last = (struct recorder_stats){0};
 }
 
 /* Takes `calls`. False, without it and with MemoryError set, where a forked child could not be
  * given a free one. */
 static bool enter(void) {
-    static bool prepared; /* under `calls` */
+    static bool prepared;    /* under `calls` */
+    if (Py_IsFinalizing()) { /* a thread that the interpreter has stopped for good may have the lock */
+        PyErr_SetString(PyExc_RuntimeError, "the interpreter is ending; nothing can be sampled any more");
+        return false;
+    }
     PyMutex_Lock(&calls);
     if (!prepared)
         prepared = pthread_atfork(NULL, NULL, after_fork_in_child) == 0;
@@ -210,8 +215,12 @@ static uint64_t least_of(uint64_t left, uint64_t right) { return left < right ? 
  * tick is counted. Detached, with `calls` held. */
 static void get_stats(struct recorder_stats *stats) {
     const struct recording *recording = present.recording;
-    uint64_t samples = recording != NULL ? atomic_read(counter_snapshot, &recording->lost_samples) : 0;
-    uint64_t ticks = recording != NULL ? atomic_read(counter_snapshot, &recording->lost_ticks) : 0;
+    if (recording == NULL) {
+        *stats = present.last;
+        return;
+    }
+    uint64_t samples = atomic_read(counter_snapshot, &recording->lost_samples);
+    uint64_t ticks = atomic_read(counter_snapshot, &recording->lost_ticks);
     struct spprof_stats *session = &stats->session;
     session->size = sizeof *session;
     spprof_get_stats(session);
@@ -219,9 +228,9 @@ static void get_stats(struct recorder_stats *stats) {
     session->by_reason[SPPROF_CAPTURED] -= ticks;
     session->by_reason[SPPROF_NO_MEMORY] += ticks;
     session->samples -= least_of(samples, session->samples);
-    stats->bytes = recording != NULL ? budget_used(&recording->budget) : 0;
-    stats->form =
-        recording != NULL ? (enum recording_form)atomic_read(counter_snapshot, &recording->form) : present.form;
+    session->duration = clock_now() - recording->config.started; /* which is what samples count from */
+    stats->bytes = budget_used(&recording->budget);
+    stats->form = (enum recording_form)atomic_read(counter_snapshot, &recording->form);
 }
 
 /* Detached. */
@@ -252,7 +261,8 @@ static void take_out(struct taken *taken) {
     taken->codes = present.codes;
     taken->recording = present.recording;
     taken->owner = Py_NewRef(present.owner);
-    present.form = taken->stats.form;
+    taken->stats.bytes = budget_used(&taken->recording->budget); /* with all names */
+    present.last = taken->stats;
     set_present(NULL, NULL);
 }
 
@@ -286,6 +296,10 @@ enum recorder_result recorder_stop(PyObject *owner, PyObject **object) {
 }
 
 void recorder_put_back(PyObject *object) {
+    if (Py_IsFinalizing()) { /* as in enter; and nobody can ask for it any more */
+        recording_object_delivered(object);
+        return;
+    }
     PyMutex_Lock(&calls);
     PyObject *former = present.kept;
     present.kept = Py_NewRef(object);

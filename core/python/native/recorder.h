@@ -41,7 +41,7 @@ struct recorder_request {
 struct recorder_stats {
     struct spprof_stats session;
     enum recording_form form;
-    uint64_t bytes; /* of the recording; 0 where it has been taken out */
+    uint64_t bytes; /* of the recording */
 };
 
 /* What a session has recorded, whole: nothing of it changes any more. */
@@ -75,7 +75,7 @@ void recorder_put_back(PyObject *object);
 void taken_free(struct taken *taken);
 
 /* The counters of the active session, or else of the last one, and a strong reference to its
- * owner; NULL before the first. False: MemoryError is set. */
+ * owner; NULL before the first. False: MemoryError or RuntimeError is set. */
 bool recorder_stats(struct recorder_stats *stats, PyObject **owner);
 
 #endif

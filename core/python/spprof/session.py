@@ -227,8 +227,9 @@ def _prepare_process() -> None:
 
 def _stop_at_exit() -> None:
     """A session of another interpreter of the process goes on."""
-    if _latest is not None:
-        _native.stop(_latest)
+    recording = None if _latest is None else _native.stop(_latest)
+    if recording is not None:
+        recording.delivered()  # nobody takes it
 
 
 def _profile_of(recording: Recording) -> Profile:
