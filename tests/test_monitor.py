@@ -642,7 +642,7 @@ class Mixture:
         self.reader = synthetic.Reader(function, ctypes.addressof(self.step))
 
 
-def test_looks_that_agree_are_no_argument(thread):
+def test_looks_that_agree_are_no_argument(thread, by_syscall):
     """Two looks in the same order, or three, show the same of such a thread: so what they show is marked."""
     mixture = Mixture(thread)
     thread.slot.watch.timer = NO_TIMER
