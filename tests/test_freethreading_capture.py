@@ -53,14 +53,14 @@ def test_time_is_of_the_work_and_not_of_the_wait_after_it(freethreaded):
 
 def test_threads_of_less_than_an_interval_have_the_ticks_that_their_time_is_worth(freethreaded):
     """Each has used two fifths of one at its end. What it lost, before it was found and at its end, is counted."""
-    found = freethreaded.run("short_lives", support.amount(60), 50, 20).json
+    found = freethreaded.run("short_lives", 60, 50, 20).json
     assert found["due"] / 2 <= found["stats"]["ticks"] <= 2 * found["due"]
     assert found["shown"] >= found["due"] / 4
 
 
 @pytest.mark.parametrize("why", ["system", "bound"])
 @pytest.mark.parametrize("mode", ["cpu", "wall"])
-def test_where_memory_runs_out_the_rest_is_kept(freethreaded, mode, why):
+def test_where_memory_runs_out_the_rest_is_kept(freethreaded, limits, mode, why):
     """What could not be kept is counted, and the program's exit status is its own."""
     outcome = freethreaded.run("out_of_memory", mode, why, 7, check=False)
     assert outcome.returncode == 7, outcome.stderr

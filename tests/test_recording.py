@@ -360,7 +360,7 @@ def dies_unremembered(path):
         assert library.codes_identify(room.codes, HERE, 4) == 0
 
 
-def test_death_that_there_was_no_memory_for_gives_no_wrong_name(harness):
+def test_death_that_there_was_no_memory_for_gives_no_wrong_name(harness, limits):
     in_child(dies_unremembered, harness._name)
 
 
@@ -381,7 +381,7 @@ def without_memory(path):
         assert room.lost() == (0, 0)
 
 
-def test_where_the_system_has_no_more_memory_nothing_is_lost_that_was_kept(harness):
+def test_where_the_system_has_no_more_memory_nothing_is_lost_that_was_kept(harness, limits):
     in_child(without_memory, harness._name)
 
 

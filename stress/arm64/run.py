@@ -69,7 +69,6 @@ LEFT_OUT = {
     "ends_after_65536": "a hundred thousand reads through a function of emulated Python; x86-64 shows the limit",
     "test_cost": "counts instructions by the trap flag, which is x86-64's",
     "test_fuzz_replay": "tests of the harness itself; rows `replay` run it",
-    "without_proc_the_limit_says": "the emulator keeps the limit of the stack as it is, whatever a program sets",
     **{f"test_{name}": NO_ROOM for name in OF_SESSIONS},
 }
 FUZZ_LEFT_OUT = {
