@@ -47,7 +47,7 @@ MUTANTS, SEED = 4000, 7
 # What loads the core into pytest's own process, which is emulated then.
 UNIT = (
     "beat", "codes", "counters", "handler_side", "layout", "lives", "load", "location", "monitor", "observe", "profile",
-    "refused", "ring", "stack", "states", "timers", "walk",
+    "recording", "refused", "ring", "stack", "states", "timers", "walk",
 )  # fmt: skip
 # What has whole sessions there.
 OF_SESSIONS = (
