@@ -74,10 +74,11 @@ _Static_assert(ATOMIC_INT_LOCK_FREE == 2 && ATOMIC_LONG_LOCK_FREE == 2 && ATOMIC
 #define ORDER_generation_read memory_order_seq_cst    /* pairs with generation_advance */
 #define ORDER_generation_confirm memory_order_release /* pairs with generation_advance, which reads what it wrote */
 
-/* handler.h: the number that marks our ticks. It is compared with what a tick itself carries, and guards nothing. */
+/* handler.h: the number that marks our ticks. It is compared with what a tick itself carries, and guards nothing. So do
+ * numbers that handlers of python/native/ending.c leave: a process, a signal and a time. */
 #define ORDER_cookie memory_order_relaxed /* no pair */
 
-/* python/native/recording.c: a code object is whole before it is counted. */
+/* python/native/recorder.c: a code object is whole before it is counted. */
 #define ORDER_creation_tell memory_order_release /* pairs with creation_hear */
 #define ORDER_creation_hear memory_order_acquire /* pairs with creation_tell */
 

@@ -59,14 +59,14 @@ struct record {
 
 /* What the monitor keeps of a thread. */
 struct watch {
-    int timer;            /* asks the thread when it is set; NO_TIMER: it cannot be asked */
-    int cpu_timer;        /* and once it runs again; NO_TIMER: then only the monitor sees to it */
+    int timer;            /* asks the thread, now or once it runs again; NO_TIMER: it cannot be asked */
     uint32_t idle_visits; /* in a row, at which it had not run */
     int64_t asked_at;     /* its CPU time when it was asked last, ns, */
-    int64_t waits_at;     /* and when the other timer was set; negative: it is not */
+    int64_t waits_at;     /* and when the timer was set to ask once it runs; negative: it is not */
     uint64_t left_at;     /* CLOCK_MONOTONIC at the last look before which no tick was due on it, ns */
     int64_t used;         /* its CPU time at the last look, ns, */
-    int64_t watched;      /* and that up to which it has been counted as watched */
+    int64_t watched;      /* that up to which it has been counted as watched, */
+    uint64_t time;        /* and what has been counted */
     int64_t next; /* that at which its next tick is due; by the clock: CLOCK_MONOTONIC, none before that is its */
     /* Its C stack, for looks from outside: at first as the slot has it, both 0 where it is not known;
      * and when it was looked for last (CLOCK_MONOTONIC, ns). */

@@ -146,7 +146,7 @@ CPU, WALL, SINK, FINE = 0, 1, 2, 0x40  # how a session is started; the kernel's 
 INTERVALS = {"shortest": 4, "longer": 8, "longest": 12}  # else the usual
 A_SECOND = 4  # that a look is late
 STATE = 0x40  # a thread gives up its state, or takes another
-BY_THE_CLOCK, BY_CPU_TIME = 1, 2  # timers that the kernel makes no more
+TIMERS = 1  # the kernel makes no more of them
 MAPS = 4  # it opens no list of the process's mappings
 NOBODY = 7  # a thread that is not born
 OVERRUN, BLOCKED, HELD, SLOW = 3 << 3, 0x20, 0x40, 0x80  # how a tick arrives, and that its look takes long
@@ -232,9 +232,9 @@ def monitored_scenes():
     former = (*asked, holds, dies, look, (BIRTH, 5), look, used(5, 4), (TICK, 5 | RUNS), look)
     second = (*(used(NOBODY, 31),) * 12, used(NOBODY, 28))
     nearly_a_second = (*second[:-1], used(NOBODY, 27))
-    refuses = {kinds: (REFUSE, kinds) for kinds in range(4)}
-    timerless = (refuses[BY_THE_CLOCK], *begun)
-    another = (refuses[0], (BIRTH, 2), look, ticks, used(2, 2), (TICK, 2 | RUNS), look, (TICK, 2))
+    refuses, makes_again = (REFUSE, TIMERS), (REFUSE, 0)
+    timerless = (refuses, *begun)
+    another = (makes_again, (BIRTH, 2), look, ticks, used(2, 2), (TICK, 2 | RUNS), look, (TICK, 2))
     return {
         "captured-cpu": (*asked, answers, half, look, half, look, runs, used(0, 9), (LOOK, 1)),
         "captured-cpu-drain": (*undrained, ticks, *is_asked, answers, drain, *again, stop, drain),
@@ -260,7 +260,6 @@ def monitored_scenes():
         "kept-cpu-fork": (*kept, (FORK, IN_CHILD), *begun, used(0, 3), used(1, 3), look),
         "kept-cpu-nearly_a_second": (*kept, *nearly_a_second, look, ticks, runs, look, answers),
         "kept-cpu-entries_unknown": ((CHANGE, EMPTY), *waiting, *stays, works, *is_asked, answers),
-        "kept-cpu-timerless": (refuses[BY_CPU_TIME], *kept, *stays, *is_asked, answers, *again),
         "taken_back-cpu": (*kept, half, *is_asked, ran_again, half, look),
         "taken_back-cpu-once": (*kept, half, *is_asked, answers, half, *is_asked, answers, *again),
         "taken_back-cpu-held": (*kept, half, held_again, *is_asked, (LATE, 0), *again),
@@ -277,8 +276,8 @@ def monitored_scenes():
         "in_vain-cpu-detached": (*out_of_python, *is_asked, look),
         "at_last-cpu-rests": (*begun, used(1, 7), *(look,) * 8),
         "timerless-cpu": (*timerless, ticks, look, ticks, *is_asked, *another),
-        "timerless-cpu-both": (refuses[3], *begun, ticks, look, ticks, *is_asked, *another),
-        "timerless-wall": (refuses[1], (START, WALL | SINK), born, look, *is_asked, look, *another),
+        "timerless-cpu-another": (refuses, *begun, ticks, look, ticks, *is_asked, *another),
+        "timerless-wall": (refuses, (START, WALL | SINK), born, look, *is_asked, look, *another),
         "at_last-cpu": (*begun, used(1, 7), stop, *kept, stop, *begun, half),
         "at_last-cpu-asked": (*asked, waits, stop, *asked, look, used(1, 3)),
         "at_last-cpu-paused": (*kept, (FORK, PAUSE), ticks, (NAMES, 0), (NAMES, 0)),
@@ -286,7 +285,7 @@ def monitored_scenes():
         "detached-cpu": (*kept, dies, look, born, *asked[2:], (CHANGE, 1 | UNBOUND), look),
         "bounds-cpu": (*asked, (CHANGE, 1 | STRAY_ENTRY), answers, ticks, look),
         "fault-cpu": (*asked, (CHANGE, 1 | UNREADABLE), answers, ticks, look),
-        "ring_full-cpu": (refuses[BY_THE_CLOCK], *undrained, *(ticks, look) * 60),
+        "ring_full-cpu": (refuses, *undrained, *(ticks, look) * 60),
     }
 
 
@@ -345,7 +344,7 @@ def unplaced_seeds():
     born, runs = (BIRTH, 1), (TICK, 1 | RUNS)
     second, half = (used(NOBODY, 31),) * 13, used(1, 2)
     pause, resume = (FORK, PAUSE), (FORK, RESUME)
-    timerless, in_vain = (REFUSE, MAPS | BY_THE_CLOCK), ((TICK, 1 | RUNS | FOR_LONG), look)
+    timerless, in_vain = (REFUSE, MAPS | TIMERS), ((TICK, 1 | RUNS | FOR_LONG), look)
     scenes = {
         "stack_unknown-wall": (hidden, wall, born, look, look),
         "stack_unknown-wall-answers": (hidden, wall, born, look, runs, look, (TICK, 1), look),
@@ -370,7 +369,7 @@ def stateless_seeds():
     takes_detached, takes_unbound = (CHANGE, 1 | STATE | DETACHED), (CHANGE, 1 | STATE | UNBOUND)
     tick, runs, ticks, heir = (TICK, 1), (TICK, 1 | RUNS), used(1, 2), (BIRTH, 5)
     unplaced, drain = (REFUSE, MAPS), (DRAIN, 0)
-    timerless = (REFUSE, BY_THE_CLOCK)
+    timerless = (REFUSE, TIMERS)
     seen = {
         "periodic": (tick,),
         "wall": (look, runs, look, tick),

@@ -99,31 +99,22 @@ static int refuse(int error) {
 
 struct fake_refused fake_refused;
 
-static uint64_t refused_value; /* of the asking timer that was refused last */
-
-/* The two timers that ask have one value, which no later tenancy has; the one that keeps it is made
- * second. */
-static bool is_second(uint64_t value) { return value == refused_value || fake_timer_has(value); }
-
 /* The first id is 0, as the kernel's is. */
 static int make_timer(clockid_t clock, const struct sigevent *event, int *id) {
     pid_t tid = event->_sigev_un._tid;
     uint64_t value = (uintptr_t)event->sigev_value.sival_ptr;
-    bool asks = value & VALUE_ASKS, keeps = !asks || is_second(value);
     FUZZ_LAW(clock != CLOCK_MONOTONIC);
     const struct fake_thread *thread = thread_of_clock(clock);
     FUZZ_LAW(event->sigev_notify == SIGEV_THREAD_ID && event->sigev_signo == sampler.signal);
     if (thread == NULL)
         return refuse(EINVAL);
     FUZZ_LAW(tid == thread->tid);
-    if (asks && (keeps ? fake_refused.keeping : fake_refused.asking)) {
-        refused_value = value;
+    if (value & VALUE_ASKS && fake_refused.timers)
         return refuse(EAGAIN);
-    }
     for (int i = 0; i < FAKE_TIMERS; i++) {
         if (fake_timers[i].made)
             continue;
-        fake_timers[i] = (struct fake_timer){.tid = tid, .value = value, .made = true, .keeps = keeps};
+        fake_timers[i] = (struct fake_timer){.tid = tid, .value = value, .made = true};
         *id = i;
         return 0;
     }
@@ -143,22 +134,21 @@ static int run_timer(int id, int flags, const struct itimerspec *times) {
     timer->interval = (uint64_t)times->it_interval.tv_sec * 1000000000 + (uint64_t)times->it_interval.tv_nsec;
     if (timer->interval == 0) {
         const struct fake_thread *thread = thread_of(timer->tid);
-        FUZZ_LAW(first <= 1 && !timer->running);
-        FUZZ_LAW(first == 1 || timer->keeps); /* the other is not taken back */
-        FUZZ_LAW(flags == (timer->keeps ? 0 : TIMER_ABSTIME));
-        timer->asks = first == 1;
-        timer->rests += first == 0;
+        FUZZ_LAW(first == 1 && !timer->running && (timer->value & VALUE_ASKS));
+        FUZZ_LAW(flags == 0 || flags == TIMER_ABSTIME);
+        timer->asks = true;
+        timer->later = flags == 0;
         timer->set_at = thread != NULL ? thread->used : 0;
         return 0;
     }
-    FUZZ_LAW(first > 0 && first <= timer->interval && timer->keeps && flags == 0);
+    FUZZ_LAW(first > 0 && first <= timer->interval && flags == 0);
     timer->running = true;
     return 0;
 }
 
 static int left_of_timer(long id, struct itimerspec *left) {
     const struct fake_timer *timer = made_timer(id);
-    FUZZ_LAW(timer != NULL && timer->keeps && !timer->running);
+    FUZZ_LAW(timer != NULL && !timer->running);
     *left = (struct itimerspec){.it_value = {.tv_nsec = timer->asks}};
     return 0;
 }
@@ -177,20 +167,20 @@ const struct fake_timer *fake_timer_of(pid_t tid) {
     return NULL;
 }
 
-static struct fake_timer *asker(pid_t tid, bool keeps) {
+static struct fake_timer *asker(pid_t tid) {
     for (int i = FAKE_TIMERS - 1; i >= 0; i--) { /* as above */
         struct fake_timer *timer = &fake_timers[i];
-        if (timer->made && timer->tid == tid && timer->keeps == keeps)
+        if (timer->made && timer->tid == tid && timer->value & VALUE_ASKS)
             return timer;
     }
     return NULL;
 }
 
-const struct fake_timer *fake_asker(pid_t tid, bool keeps) { return asker(tid, keeps); }
+const struct fake_timer *fake_asker(pid_t tid) { return asker(tid); }
 
-bool fake_asked(pid_t tid, bool keeps, uint64_t *value) {
-    struct fake_timer *timer = asker(tid, keeps);
-    if (timer == NULL || !timer->asks || (keeps && thread_of(tid)->used <= timer->set_at))
+bool fake_asked(pid_t tid, uint64_t *value) {
+    struct fake_timer *timer = asker(tid);
+    if (timer == NULL || !timer->asks || (timer->later && thread_of(tid)->used <= timer->set_at))
         return false;
     timer->asks = false;
     *value = timer->value;

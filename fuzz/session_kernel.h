@@ -11,21 +11,18 @@ struct fake_timer {
     pid_t tid;
     uint64_t value, interval; /* nanoseconds */
     bool made, running;
-    bool keeps;     /* signals when its thread's CPU clock has moved, else at once */
-    bool asks;      /* was set to signal, and has not yet */
+    bool asks;      /* was set to signal, and has not yet; */
+    bool later;     /* when its thread's CPU clock has moved, else at once */
     int64_t set_at; /* its thread's CPU time then */
-    uint32_t rests; /* how often it was taken back */
 };
 
 #define FAKE_TIMERS 128
 extern struct fake_timer fake_timers[FAKE_TIMERS];
 
-/* Which timers the kernel makes no more, of those that ask: a thread's first, and its second. Else
- * there are FAKE_TIMERS, more than a session has. And whether it opens no list of the process's
- * mappings. */
+/* Whether the kernel makes no more timers that ask, else there are FAKE_TIMERS, more than a session
+ * has; and whether it opens no list of the process's mappings. */
 struct fake_refused {
-    bool asking, keeping;
-    bool maps;
+    bool timers, maps;
 };
 extern struct fake_refused fake_refused;
 
@@ -74,13 +71,11 @@ void fake_pass(uint64_t nanoseconds);
 const struct fake_timer *fake_timer_of(pid_t tid);
 unsigned fake_timers_made(void);
 
-/* The timer of a thread that signals once when it is set, at once or when its CPU clock has moved
- * (`keeps`); NULL: it has none. */
-const struct fake_timer *fake_asker(pid_t tid, bool keeps);
+/* The timer of a thread that signals once when it is set; NULL: it has none. */
+const struct fake_timer *fake_asker(pid_t tid);
 
-/* The signal of that timer, if it is on its way, which it is then not any more. One that
- * keeps it signals when the clock has moved. */
-bool fake_asked(pid_t tid, bool keeps, uint64_t *value);
+/* The signal of that timer, if it is on its way, which it is then not any more. */
+bool fake_asked(pid_t tid, uint64_t *value);
 
 /* Whether a timer of the session has that value. */
 bool fake_timer_has(uint64_t value);

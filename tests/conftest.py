@@ -104,9 +104,16 @@ def library():
 
 @pytest.fixture(scope="session")
 def by_syscall():
-    """Asked for by what reads through process_vm_readv."""
-    if not support.can_read_by_syscall():
+    """Asked for by what reads through process_vm_readv, in the tests' process or in what they start."""
+    if support.EMULATOR:
         pytest.skip("there is no process_vm_readv here: QEMU's user mode has none")
+
+
+@pytest.fixture(scope="session")
+def limits():
+    """Asked for by what sets itself a limit of memory or of the stack."""
+    if support.EMULATOR:
+        pytest.skip("no limit of memory or of the stack can be set here: QEMU's user mode passes none on")
 
 
 @pytest.fixture(scope="session")

@@ -5,7 +5,6 @@ Knows nothing of pytest, so that other programs (ci/verdict.py) can run scenario
 
 import contextlib
 import ctypes
-import errno
 import fcntl
 import functools
 import importlib.util
@@ -76,13 +75,6 @@ def interpreter(name):
         raise Missing(found.stderr.strip().splitlines()[-1])
     ninja(f"python-{name}")
     return Interpreter(name, found.stdout.strip())
-
-
-@functools.cache
-def can_read_by_syscall():
-    """Whether there is process_vm_readv here, as on every Linux; an emulator need not have it."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    return libc.process_vm_readv(os.getpid(), None, 0, None, 0, 0) == 0 or ctypes.get_errno() != errno.ENOSYS
 
 
 @functools.cache

@@ -194,13 +194,13 @@ class Watch(ctypes.Structure):
     C_NAME = "struct watch"
     _fields_ = [
         ("timer", c_int),
-        ("cpu_timer", c_int),
         ("idle_visits", c_uint32),
         ("asked_at", c_int64),
         ("waits_at", c_int64),
         ("left_at", c_uint64),
         ("used", c_int64),
         ("watched", c_int64),
+        ("time", c_uint64),
         ("next", c_int64),
         ("stack_low", c_size_t),
         ("stack_high", c_size_t),

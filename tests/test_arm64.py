@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import support
@@ -154,6 +155,21 @@ def test_truth_that_captured_nothing_fails():
         *("said nothing of what it captured", "ended with status 1: truth: no cell's name contains 'that'"),
         "nothing was run",
     ]
+
+
+def loads_a_library(name):
+    """Whether these tests do so in pytest's own process, themselves or by what they take from others."""
+    text = (support.ROOT / "tests" / f"{name}.py").read_text()
+    others = re.findall(r"^from (test_\w+) import", text, re.MULTILINE)
+    return bool(re.search(r"^import ctypes$", text, re.MULTILINE)) or any(map(loads_a_library, others))
+
+
+def test_tests_that_load_the_core_have_a_row_or_a_reason():
+    """Or else those that are written later are never emulated, and nobody says so."""
+    loading = {path.stem for path in (support.ROOT / "tests").glob("test_*.py") if loads_a_library(path.stem)}
+    emulated = {Path(part).stem for row in run.rows() for part in row.command if part.startswith("tests/test_")}
+    assert {"test_walk", "test_session_due"} <= loading
+    assert loading - emulated - run.LEFT_OUT.keys() == set()
 
 
 def test_row_asks_for_the_interpreters_that_it_needs(monkeypatch):

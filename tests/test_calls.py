@@ -27,6 +27,7 @@ EXPECTED = {
     "spprof_get_stats": (WAITS, REFUSED, NO, YES),
     "spprof_thread_name": (WAITS, FALSE, NO, YES),
     "spprof_thread_found": (WAITS, FALSE, NO, YES),
+    "spprof_thread_time": (WAITS, FALSE, NO, YES),
     "spprof_signal": (WAITS, YES, NO, YES),
     "spprof_is_active": (YES, YES, YES, YES),
     "spprof_code_died": (YES, YES, YES, YES),
@@ -82,6 +83,7 @@ class Calls(Stage):
             "spprof_thread_found": lambda: self.library.spprof_thread_found(
                 0, ctypes.byref(ctypes.c_int32()), ctypes.byref(ctypes.c_uint64()), ctypes.byref(ctypes.c_uint64())
             ),
+            "spprof_thread_time": lambda: self.library.spprof_thread_time(0, ctypes.byref(ctypes.c_uint64())),
             "spprof_pause": self.library.spprof_pause,
             "spprof_resume": self.library.spprof_resume,
             "spprof_signal": self.library.spprof_signal,
@@ -205,6 +207,7 @@ ANSWERS = {
     "spprof_get_stats": {0},
     "spprof_thread_name": {True, False},
     "spprof_thread_found": {True, False},
+    "spprof_thread_time": {True, False},
     "spprof_pause": {0},
     "spprof_resume": {0},
     "spprof_signal": set(range(40, 59)),
@@ -256,6 +259,7 @@ CHILDS = {
     "spprof_get_stats": 0,
     "spprof_thread_name": False,
     "spprof_thread_found": False,
+    "spprof_thread_time": False,
     "spprof_pause": 0,
     "spprof_resume": 0,
     "spprof_is_active": False,

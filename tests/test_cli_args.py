@@ -54,11 +54,17 @@ def stop(*settings):
     process = None
     nodes = b"".join(struct.pack("=iii", index - 1, index, 1) for index in range(4))
     samples = struct.pack("=qqIiII", 0, 0, 0, 3, 4, 0)
-    return types.SimpleNamespace(owner=owner, profile=lambda: {
-        "codes": codes, "nodes": [nodes], "samples": [samples], "threads": [(os.getpid(), "x", None)], "stats": stats,
+    return types.SimpleNamespace(owner=owner, delivered=lambda: None, profile=lambda: {
+        "codes": codes, "nodes": [nodes], "samples": [samples], "threads": [(os.getpid(), "x", None, 0)], "stats": stats,
     })
 
-native.pause = native.resume = lambda: None
+native.pause = native.resume = native.release_termination = lambda: None
+
+def catch_termination(deliver):
+    if "FAKE_NO_THREAD" in os.environ:
+        raise RuntimeError(os.environ["FAKE_NO_THREAD"])
+
+native.catch_termination = catch_termination
 native.is_active, native.start, native.stop, native.stats = is_active, start, stop, lambda: (owner, stats)
 sys.modules["spprof._native"] = native
 """
@@ -410,6 +416,14 @@ def test_refused_where_the_profiler_cannot_start(folder):
     run = folder.profiled("app.py", FAKE_REFUSAL="this interpreter is too old")
     assert_refused(run, "this interpreter is too old")
     assert folder.files() == ["app.py"]
+
+
+def test_refused_where_no_thread_waits_for_signals(folder):
+    folder.write("app.py", "print('ran')")
+    folder.write("host.py", "import spprof.cli, sys; spprof.cli.main(); sys.exit(2 + spprof.is_active())")
+    run = folder.python("host.py", "run", "-o", "out", "app.py", FAKE_NO_THREAD="no thread could be started")
+    assert_refused(run, "no thread could be started")
+    assert folder.files() == ["app.py", "host.py"]
 
 
 def test_refused_without_the_extension(folder):

@@ -87,6 +87,8 @@ def test_time_of_the_process_is_accounted_for(freethreaded, burner):
     assert law.broken(stats) == []
     assert stats["threads"] == 6 and stats["ticks"] >= 500
     assert stats["own_cpu_s"] > 0
+    assert sum(found["threads"]) == pytest.approx(stats["watched_cpu_s"])
+    assert sorted(found["threads"])[1:] == [pytest.approx(0.1, abs=0.02)] * 5, "each has used a tenth of a second"
     unseen = stats["process_cpu_s"] - stats["watched_cpu_s"] - stats["own_cpu_s"]
     assert found["unseen"] <= unseen <= found["unseen"] + 0.1, stats
 

@@ -122,7 +122,8 @@ class World:
         library.spprof_code_died.argtypes = [ctypes.c_void_p]
         library.spprof_code_died.restype = ctypes.c_uint64
         library.spprof_thread_name.argtypes = [ctypes.c_uint64, ctypes.c_void_p, ctypes.c_char_p]
-        library.spprof_thread_name.restype = ctypes.c_bool
+        library.spprof_thread_name.restype = library.spprof_thread_time.restype = ctypes.c_bool
+        library.spprof_thread_time.argtypes = [ctypes.c_uint64, ctypes.c_void_p]
         self.threads = []  # that have a state, newest first
 
     def close(self):
@@ -760,6 +761,25 @@ def ended_where_no_clock_is_read(path):
 def test_thread_that_ended_is_let_go_where_timers_say_when_ticks_are_due(coarse):
     """Nobody else reads its clock there."""
     in_child(ended_where_no_clock_is_read, coarse)
+
+
+def says_how_fine_ticks_are(path, mode, is_fine):
+    world = World(ctypes.CDLL(str(path)))
+    caller = world.birth()
+    config = world.make_config(session.Config(INTERVAL), caller)
+    config.mode = mode
+    assert world.library.spprof_start(ctypes.byref(config)) == 0
+    assert (world.stats().clock_step == 0) == is_fine
+    assert world.stop() == session.OK
+    caller.worker.end()
+    world.close()
+
+
+@pytest.mark.parametrize("mode", [0, 1])
+def test_ticks_are_coarse_only_where_the_kernels_timers_are_and_cpu_time_says_when(harness, coarse, mode):
+    """By the clock (mode 1) they are the session's own."""
+    in_child(says_how_fine_ticks_are, harness._name, mode, True)
+    in_child(says_how_fine_ticks_are, coarse, mode, mode == 1)
 
 
 def test_slots_begin_on_a_cache_line(harness, former_owner):

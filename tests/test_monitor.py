@@ -9,7 +9,7 @@ import synthetic
 from synthetic import put_byte
 from test_handler_side import COOKIE, LEASE, SI_TIMER, VALUE_ASKS, Rig
 
-TIMER, CPU_TIMER, NO_TIMER = 7, 9, -1
+TIMER, NO_TIMER = 7, -1
 ASKED = 1 << 31
 ASKED_MOST = 20_000_000  # ns of CPU time, after which a signal counts as not deliverable
 UNASKED, DETACHED = 4, 1
@@ -55,14 +55,14 @@ class Watched(Rig):
         self.room = (synthetic.Look * 256)()
         self.observer = synthetic.Observer(looks=ctypes.addressof(self.room), room=256)
         self.monitor = Monitor(observer=ctypes.addressof(self.observer), ticks=1, turns=1, apart=MS)
-        self.slot.watch.timer, self.slot.watch.cpu_timer = TIMER, CPU_TIMER
+        self.slot.watch.timer = TIMER
         self.slot.watch.waits_at = -1
         self.slot.watch.next = -LATE  # it has been there for ever
         self.slot.stack_low, self.slot.stack_high = self.image.stack.start, self.image.stack.end
         watch = self.slot.watch
         watch.stack_low, watch.stack_high = self.slot.stack_low, self.slot.stack_high
         self.library.monitor_slot.restype = ctypes.c_bool
-        for name in ("asked", "rested_timer", "ask_error", "has_fired", "maps_opened"):
+        for name in ("asked", "asked_later", "ask_error", "has_fired", "maps_opened"):
             ctypes.c_uint.in_dll(self.library, name).value = 0
         self.hide_maps(False)
 
@@ -104,12 +104,13 @@ class Watched(Rig):
     def asked(self):
         """How often a timer has been set."""
         count = ctypes.c_uint.in_dll(self.library, "asked").value
-        assert count == 0 or self.asked_timer == self.slot.watch.timer
+        assert count == 0 or ctypes.c_uint.in_dll(self.library, "asked_timer").value == self.slot.watch.timer
         return count
 
     @property
-    def asked_timer(self):
-        return ctypes.c_uint.in_dll(self.library, "asked_timer").value
+    def asked_later(self):
+        """Whether the timer was last set to signal once the thread runs."""
+        return bool(ctypes.c_uint.in_dll(self.library, "asked_later").value)
 
     def answer(self):
         """The signal arrives."""
@@ -242,6 +243,18 @@ def test_time_of_the_thread_is_counted_once(thread, interval):
     assert watched() == 0
 
 
+def test_clock_of_another_thread_with_its_id_takes_no_time_back(thread):
+    """The thread has ended: what it used is counted, and the other is found as a new one."""
+    thread.library.monitor_watched.restype = ctypes.c_uint64
+    thread.library.monitor_begin()
+    watch = thread.slot.watch
+    watch.watched = watch.used = AGES
+    watch.next = AGES + 10 * MS
+    thread.stands(AGES + 3 * MS, interval=MS)
+    assert not thread.look(5, interval=MS)
+    assert thread.library.monitor_watched() == 3 * MS
+
+
 def test_time_before_the_first_look_is_counted_though_the_thread_has_ended(thread):
     thread.library.monitor_watched.restype = ctypes.c_uint64
     thread.library.monitor_begin()
@@ -274,7 +287,7 @@ def test_timer_that_a_handler_may_have_answered_is_set_again(thread):
     thread.stands(AGES + MS)
     thread.slot.inside = 0
     thread.stands(AGES + MS)
-    assert (ctypes.c_uint.in_dll(thread.library, "asked").value, thread.asked_timer) == (2, CPU_TIMER)
+    assert (thread.asked, thread.asked_later) == (2, True)
 
 
 def test_thread_that_has_ended(thread):
@@ -360,14 +373,13 @@ def test_thread_that_waits_is_asked_once_it_runs(thread):
     """By a timer of its CPU time, which stays set until its signal has been answered."""
     thread.slot.watch.next = AGES
     thread.image.set_status(bound=True)
-    count = ctypes.c_uint.in_dll(thread.library, "asked")
     for used in AGES, AGES, AGES + 5, AGES + MS:
         thread.stands(used, interval=MS)
-        assert (count.value, thread.asked_timer) == (1, CPU_TIMER)
+        assert (thread.asked, thread.asked_later) == (1, True)
     thread.answer()
     assert [weight for weight, _, _ in thread.records()] == [2]
     thread.stands(AGES + 2 * MS)
-    assert (count.value, thread.asked_timer) == (2, CPU_TIMER)
+    assert (thread.asked, thread.asked_later) == (2, True)
 
 
 def test_timer_that_rests_is_set_again(thread):
@@ -375,7 +387,7 @@ def test_timer_that_rests_is_set_again(thread):
     thread.slot.watch.next = AGES
     thread.slot.due = 3
     thread.stands(AGES, interval=MS)
-    assert thread.asked_timer == CPU_TIMER
+    assert thread.asked_later
     assert (thread.slot.due, thread.slot.watch.waits_at) == (4, AGES)
 
 
@@ -387,8 +399,7 @@ def test_thread_that_stands_and_does_not_take_the_signal_is_looked_at_from_outsi
     assert (thread.records(), thread.slot.due) == ([], 20)
     thread.stands(AGES + ASKED_MOST)
     assert thread.records() == [(21, UNASKED, thread.frames)]
-    count = ctypes.c_uint.in_dll(thread.library, "asked")
-    assert (count.value, thread.asked_timer) == (2, CPU_TIMER), "the signal may have been taken away"
+    assert (thread.asked, thread.asked_later) == (2, True), "the signal may have been taken away"
     assert thread.slot.watch.waits_at == AGES + ASKED_MOST
 
 
@@ -405,24 +416,32 @@ def test_thread_that_was_asked_in_vain_and_stands_is_looked_at_from_outside(thre
     thread.slot.watch.next = AGES
     thread.runs(AGES, interval=MS)
     thread.stands(AGES + ASKED_MOST - 1)
-    assert (thread.records(), thread.slot.due, thread.asked_timer) == ([], ASKED | 20, TIMER)
+    assert (thread.records(), thread.slot.due, thread.asked_later) == ([], ASKED | 20, False)
     thread.stands(AGES + ASKED_MOST)
     assert thread.records() == [(21, UNASKED, thread.frames)]
-    assert (thread.slot.due, thread.asked_timer) == (ASKED, CPU_TIMER), "no signal wakes it"
+    assert (thread.slot.due, thread.asked_later) == (ASKED, True), "no signal wakes it"
 
 
-def test_thread_that_is_met_running_is_asked_once(thread):
-    """The timer of its CPU time rests: its signal would come to whoever is in front of us by then."""
-    rested = ctypes.c_uint.in_dll(thread.library, "rested_timer")
+def test_thread_that_is_met_running_is_asked_now(thread):
+    """And not once more when it runs again: one timer does both."""
     thread.slot.watch.next = AGES
     thread.stands(AGES, interval=MS)
-    assert rested.value == 0
+    assert (thread.asked, thread.asked_later, thread.slot.watch.waits_at) == (1, True, AGES)
     thread.runs(AGES + 5)
-    assert rested.value == CPU_TIMER
+    assert (thread.asked, thread.asked_later, thread.slot.watch.waits_at) == (2, False, -1)
     thread.answer()
-    rested.value = 0
-    thread.runs(AGES + MS)
-    assert rested.value == 0
+    thread.stands(AGES + MS)
+    assert (thread.asked, thread.asked_later, thread.slot.watch.waits_at) == (3, True, AGES + MS)
+
+
+def test_thread_that_runs_and_was_asked_in_vain_is_not_waited_for(thread):
+    """The timer was set to ask it once it runs, and is set again to ask it now."""
+    thread.slot.watch.next = AGES
+    thread.runs(AGES, interval=MS)
+    thread.stands(AGES + ASKED_MOST)
+    assert (thread.asked_later, thread.slot.watch.waits_at) == (True, AGES + ASKED_MOST)
+    thread.runs(AGES + ASKED_MOST + MS)
+    assert (thread.asked_later, thread.slot.watch.waits_at) == (False, -1)
 
 
 def test_time_that_was_used_is_not_of_where_a_thread_is_kept_from_its_processor(thread):
@@ -623,7 +642,7 @@ class Mixture:
         self.reader = synthetic.Reader(function, ctypes.addressof(self.step))
 
 
-def test_looks_that_agree_are_no_argument(thread):
+def test_looks_that_agree_are_no_argument(thread, by_syscall):
     """Two looks in the same order, or three, show the same of such a thread: so what they show is marked."""
     mixture = Mixture(thread)
     thread.slot.watch.timer = NO_TIMER

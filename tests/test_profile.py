@@ -2,11 +2,13 @@
 
 import ast
 import asyncio
+import dataclasses
 import json
 import os
 import struct
 import sys
 import threading
+import tracemalloc
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -69,7 +71,7 @@ class FakeNative:
                 raise MemoryError
             return self.collected
 
-        return SimpleNamespace(owner=self.owner, profile=profile)
+        return SimpleNamespace(owner=self.owner, profile=profile, delivered=lambda: None)
 
     def put_back(self, recording):
         self.kept = recording
@@ -117,12 +119,13 @@ def blocks(form, rows):
 
 def collected(codes=(), nodes=(), samples=(), threads=((11, "main"),), **dropped):
     """What the extension hands over, from tuples: `samples` are (time, thread, node, weight, flags)."""
+    samples = list(samples)
     captured = sum(weight for _, _, _, weight, _ in samples)
     return {
         "codes": list(codes),
         "nodes": blocks("=iii", nodes),
         "samples": blocks("=qqIiII", [(time, time, *rest) for time, *rest in samples]),
-        "threads": [(native_id, name, None) for native_id, name in threads],
+        "threads": [(native_id, name, None, 0) for native_id, name in threads],
         "stats": native_stats(captured, len(samples), **dropped),
     }
 
@@ -555,8 +558,8 @@ def test_trimmed_removes_outer_launcher_frames_only():
 
 def test_thread_names():
     found = [
-        (1, "python", None), (2, "python", None), (3, "worker", None), (4, "", None), (1, "python", None),
-        (5, "worker", "its last name"), (6, "worker", ""), (1, "worker", "of that life"),
+        (1, "python", None, 0), (2, "python", None, 0), (3, "worker", None, 0), (4, "", None, 0), (1, "python", None, 0),
+        (5, "worker", "its last name", 0), (6, "worker", "", 0), (1, "worker", "of that life", 1_500_000_000),
     ]  # fmt: skip
     named = records.name_threads(found, {1: "MainThread", 5: "another's"}, "python")
     assert [(thread.index, thread.native_id, thread.name) for thread in named] == [
@@ -569,11 +572,12 @@ def test_thread_names():
         (6, 6, "thread 6"),
         (7, 1, "of that life"),
     ]
-    assert records.name_threads([(1, "python", None)], {1: "MainThread"}, "python")[0].name == "MainThread"
+    assert named[7].cpu_s == 1.5
+    assert records.name_threads([(1, "python", None, 0)], {1: "MainThread"}, "python")[0].name == "MainThread"
 
 
 def test_stop_names_the_living_threads(native):
-    native.collected["threads"] = [(threading.get_native_id(), "kernel's", None)]
+    native.collected["threads"] = [(threading.get_native_id(), "kernel's", None, 0)]
     spprof.start()
     assert spprof.stop().threads[0].name == threading.current_thread().name
 
@@ -591,7 +595,7 @@ def test_living_thread_whose_name_fails_costs_no_profile(native):
     over = threading.Event()
     thread = Nameless(target=over.wait)
     thread.start()
-    native.collected["threads"] = [(thread.native_id, "kernel's", None), (threading.get_native_id(), "", None)]
+    native.collected["threads"] = [(thread.native_id, "kernel's", None, 0), (threading.get_native_id(), "", None, 0)]
     spprof.start()
     names = [thread.name for thread in spprof.stop().threads]
     over.set()
@@ -797,6 +801,26 @@ def test_save_goes_through_a_link(tmp_path):
 
 
 @pytest.mark.parametrize("format", ["speedscope", "collapsed"])
+def test_saving_takes_a_fifth_of_the_recording_at_most(tmp_path, format):
+    """Beside the stacks themselves, of which there are few here."""
+    count, stacks = 250_000, 200
+    nodes = [(-1, 0, 1), *((0, 1, line) for line in range(1, stacks))]
+    profile = make_profile(
+        nodes=nodes,
+        samples=((number, number % 8, number % stacks, 1, 0) for number in range(count)),
+        threads=[(number, f"t{number}") for number in range(8)],
+    )
+    size = sum(len(block) for block in profile._records.native["samples"])
+    assert size == 32 * count
+    tracemalloc.start()
+    profile.save(tmp_path / "saved", format)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    print(f"{format}: {peak / size:.3f} of the recording")
+    assert peak <= 0.2 * size
+
+
+@pytest.mark.parametrize("format", ["speedscope", "collapsed"])
 def test_saving_follows_the_path_of_each_stack_once(monkeypatch, tmp_path, format):
     """However often its samples come, and however many others lie between."""
     count = 6000
@@ -868,6 +892,26 @@ def test_summary_says_where_the_time_of_the_process_is():
     assert any(line.startswith(told) for line in report.lines(profile))
     profile.stats.update(mode="wall")
     assert not any("CPU time" in line for line in report.lines(profile))
+
+
+def test_summary_says_which_threads_used_the_time():
+    threads = [(number, f"t{number}") for number in range(8)]
+    profile = make_profile(samples=[(0, 1, 2, 90, 0), (0, 2, 2, 300, 1), (0, 2, 1, 50, 0)], threads=threads)
+    assert not any("on stacks" in line for line in report.lines(profile))
+    profile.stats.update(process_cpu_s=8.0, watched_cpu_s=8.0)
+    times = [0, 1.0, 3.5, 0.5, 0.5, 0.5, 0.25, 0.25]
+    profile.threads[:] = [
+        dataclasses.replace(thread, cpu_s=time) for thread, time in zip(profile.threads, times, strict=True)
+    ]
+    shown = [line for line in report.lines(profile) if " s  " in line]
+    assert shown == [
+        "     3.50 s  t2, 100.0 % on stacks",
+        "     1.00 s  t1, 90.0 % on stacks",
+        "     0.50 s  t3, 0.0 % on stacks",
+        "     0.50 s  t4, 0.0 % on stacks",
+        "     0.50 s  t5, 0.0 % on stacks",
+        "     0.50 s  of 2 other threads",
+    ]
 
 
 def test_summary_says_that_a_timeline_became_counts():

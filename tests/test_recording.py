@@ -83,6 +83,7 @@ def die(room, address, generation):
 
 def library_of(path):
     library = resolve.load(path)
+    library.codes_died.restype = ctypes.c_bool
     library.codes_died.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.POINTER(Death)]
     library.budget_used.restype = ctypes.c_uint64
     library.codes_bytes.restype = ctypes.c_uint64
@@ -175,6 +176,13 @@ def test_what_differs_has_a_record_of_its_own(core, other):
         room.add(time=10, thread=1)
         room.add(**{"time": 10, "thread": 1, **other})
         assert len(room.records()) == 2
+
+
+def test_how_a_stack_was_seen_does_not_part_what_is_equal(core):
+    with Room(core) as room:
+        for flags in (0, 4, 1 | 4, 1):
+            room.add(flags=flags)
+        assert [(weight, flags) for *_, weight, flags in room.records()] == [(2, 0), (2, 1)]
 
 
 def test_threads_do_not_part_what_is_equal(core):
@@ -333,6 +341,29 @@ def long_names():
     return resolve.Names(resolve.owned(text), resolve.owned(text), resolve.owned(text), 1)
 
 
+def dies_unremembered(path):
+    """The table of code objects is full when one dies, and has room again when its sample is met."""
+    library = library_of(path)
+    with Room(library) as room:
+        held = resolve.NAME(lambda *_: False)
+        for number in range(256):  # as many as the table begins with
+            library.codes_identify(room.codes, HERE + 16 * number, 0)
+        size = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+        before, most = resource.getrlimit(resource.RLIMIT_AS)
+        resource.setrlimit(resource.RLIMIT_AS, (size, most))
+        death = Death(DIE(lambda _: 5), held)
+        remembered = library.codes_died(room.codes, HERE - 16, ctypes.byref(death))
+        resource.setrlimit(resource.RLIMIT_AS, (before, most))
+        assert not remembered
+        assert library.codes_identify(room.codes, HERE - 16, 4) == -1, "it would have the name of whoever is there next"
+        assert library.codes_identify(room.codes, HERE - 16, 5) == 256
+        assert library.codes_identify(room.codes, HERE, 4) == 0
+
+
+def test_death_that_there_was_no_memory_for_gives_no_wrong_name(harness, limits):
+    in_child(dies_unremembered, harness._name)
+
+
 def without_memory(path):
     """Of a thousand blocks of records at most fifty are to be had, and then more again."""
     with Room(library_of(path)) as room:
@@ -350,7 +381,7 @@ def without_memory(path):
         assert room.lost() == (0, 0)
 
 
-def test_where_the_system_has_no_more_memory_nothing_is_lost_that_was_kept(harness):
+def test_where_the_system_has_no_more_memory_nothing_is_lost_that_was_kept(harness, limits):
     in_child(without_memory, harness._name)
 
 

@@ -62,7 +62,7 @@ def by_the_limit(path, limit, size):
     ("limit", "size"),
     [(USUAL, USUAL), (64 << 20, 64 << 20), (MOST, MOST), (2 * MOST, USUAL), (resource.RLIM_INFINITY, USUAL)],
 )
-def test_without_proc_the_limit_says(files, limit, size):
+def test_without_proc_the_limit_says(files, limits, limit, size):
     in_child(by_the_limit, files, limit, size)
 
 

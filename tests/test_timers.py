@@ -35,16 +35,22 @@ class Sleeper(threading.Thread):
         self.over = False
 
     def run(self):
+        others = self.signals("SigBlk")
         signal.pthread_sigmask(signal.SIG_BLOCK, [OURS])
+        self.ours = self.signals("SigBlk") & ~others
         self.ready.set()
         self.go.wait()
         while not self.over:
             pass
 
-    def has_pending(self):
+    def signals(self, which):
+        """A mask, in which an emulator's signals have other numbers than its programs know."""
         with open(f"/proc/self/task/{self.native_id}/status") as status:
-            pending = next(line for line in status if line.startswith("SigPnd:"))
-        return bool(int(pending.split()[1], 16) >> (OURS - 1) & 1)
+            return int(next(line for line in status if line.startswith(which)).split()[1], 16)
+
+    def has_pending(self):
+        assert self.ours.bit_count() == 1
+        return bool(self.signals("SigPnd") & self.ours)
 
     def is_there(self):
         return os.path.exists(f"/proc/self/task/{self.native_id}")

@@ -18,6 +18,7 @@
  *   spprof_get_stats     waits             -EDEADLK     no           yes
  *   spprof_thread_name   waits             false        no           yes
  *   spprof_thread_found  waits             false        no           yes
+ *   spprof_thread_time   waits             false        no           yes
  *   spprof_signal        waits             yes          no           yes
  *   spprof_is_active     yes               yes          yes          yes
  *   spprof_code_died     yes               yes          yes          yes
@@ -223,8 +224,9 @@ struct spprof_stats {
      * each thread has a CPU timer; 0 where the session's thread says when they are due. */
     uint64_t clock_step;
     /* CPU time since the start, nanoseconds: of the whole process; of the threads that were sampled,
-     * each from its birth, or the start, to the last look at it, which is what ticks of CPU time are
-     * counted of (0 where clock_step is not); of the session's own thread. What is left of the first
+     * each from its birth to the last look at it, which is what ticks of CPU time are counted of (0
+     * where clock_step is not; from when it was found, where it had used more by then than had passed
+     * since the look before); of the session's own thread. What is left of the first
      * is of threads without Python, of such as lived between two looks, and of ends after the last. */
     uint64_t process_cpu;
     uint64_t watched_cpu;
@@ -251,6 +253,10 @@ bool spprof_thread_name(uint64_t thread, int32_t *tid, char name[16]);
  * same id. Until the next start, during the session too. False: no such thread,
  * or no memory to note it. */
 bool spprof_thread_found(uint64_t thread, int32_t *tid, uint64_t *after, uint64_t *before);
+
+/* A thread's part of `watched_cpu`, nanoseconds, by its number in the session; for after spprof_stop. 0 where that is. False: no
+ * such thread. */
+bool spprof_thread_time(uint64_t thread, uint64_t *cpu);
 
 /* The last error of the calling thread as one line that says what is wrong and what to do. */
 const char *spprof_error(void);

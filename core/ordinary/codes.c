@@ -33,6 +33,8 @@ struct codes {
     int32_t waiting_count, waiting_room;
     uint64_t name_bytes; /* of all names */
     uint64_t most;       /* bytes: codes_limit */
+    uint64_t
+        forgotten; /* the last death that there was no memory to remember: nothing is known of whoever died until then */
 };
 
 /* Doubles an array of `size`-byte elements where it is full. */
@@ -211,7 +213,8 @@ static uint64_t growth(const struct codes *codes) {
 int32_t codes_identify(struct codes *codes, uint64_t code, uint64_t generation) {
     pthread_mutex_lock(&codes->lock);
     int32_t number = find(codes, code, generation);
-    if (number == NONE && bytes_held(codes) + growth(codes) <= codes->most)
+    bool may_be_forgotten = generation < codes->forgotten; /* else whoever is there next would have its number */
+    if (number == NONE && !may_be_forgotten && bytes_held(codes) + growth(codes) <= codes->most)
         number = new_entry(codes, code);
     if (number != NONE)
         codes->entries[number].used = true;
@@ -231,8 +234,10 @@ static bool bury(struct codes *codes, const void *code, const struct codes_death
     if (number == NONE)
         number = new_entry(codes, (uint64_t)(uintptr_t)code);
     uint64_t died = death->die(code); /* also where there is no memory: samples must still tell the two apart */
-    if (number == NONE)
+    if (number == NONE) {
+        codes->forgotten = died;
         return false;
+    }
     struct entry *entry = &codes->entries[number];
     entry->died = died;
     if (!entry->named) /* codes_name_living may have been first */

@@ -32,7 +32,9 @@ static void wait_at_most(struct monitor *monitor, uint64_t wait) {
 
 /* The sum of what is due is of this time: whoever compares the two sees whether ticks went missing. */
 static void count_watched(struct watch *watch, int64_t used) {
-    count(&watched, (uint64_t)(used - watch->watched));
+    uint64_t more = (uint64_t)(used - watch->watched);
+    count(&watched, more);
+    watch->time += more;
     watch->watched = used;
 }
 
@@ -178,12 +180,10 @@ static bool is_its_turn(const struct slot *slot, const struct monitor *monitor) 
 
 /* --- asking -------------------------------------------------------------------------------------------- */
 
-/* It is asked while it runs: a signal of that timer besides would find nothing, or somebody else in front of us by then. */
-static void wait_no_more(struct watch *watch) {
-    if (watch->waits_at < 0)
-        return;
+/* 0, or a negative errno value. */
+static int ask_now(struct watch *watch) {
     watch->waits_at = -1;
-    timers_rest(watch->cpu_timer);
+    return timers_ask(watch->timer);
 }
 
 /* Whether the thread will look itself: it has been asked, or is now. One that was asked in vain may have had the signal taken
@@ -193,7 +193,7 @@ static bool is_asked(struct slot *slot, const struct visit *visit) {
     if (!visit->asked && watch->timer == NO_TIMER)
         return false;
     if (visit->in_vain) {
-        timers_ask(watch->timer);
+        ask_now(watch);
         return false;
     }
     if (visit->asked) {
@@ -201,21 +201,20 @@ static bool is_asked(struct slot *slot, const struct visit *visit) {
         return true;
     }
     watch->asked_at = visit->used;
-    wait_no_more(watch);
     due_lay(&slot->due, visit->ticks | ASKED);
-    return timers_ask(watch->timer) == 0 || due_take(&slot->due) == 0;
+    return ask_now(watch) == 0 || due_take(&slot->due) == 0;
 }
 
 /* Has the kernel signal the thread at the next of its ticks that finds it running: a timer of its CPU time wakes nobody. */
 static void ask_once_it_runs(struct watch *watch, int64_t used) {
     watch->waits_at = used;
-    timers_ask_later(watch->cpu_timer);
+    timers_ask_later(watch->timer);
 }
 
 /* Whether the kernel has done so, as long ago as a thread may take to answer. A thread that works for moments between two of
  * its ticks can use as much time without meeting one. */
 static bool is_waited_for_in_vain(const struct watch *watch, int64_t used) {
-    return used - watch->waits_at >= ASKED_MOST && timers_has_fired(watch->cpu_timer);
+    return used - watch->waits_at >= ASKED_MOST && timers_has_fired(watch->timer);
 }
 
 /* A thread uses no time where it stands: what is due on it stays so until it is found running, by a look that it cannot be
@@ -265,18 +264,20 @@ static struct visit begin_visit(struct slot *slot, struct monitor *monitor, int6
     return visit;
 }
 
+/* A clock that shows less than before is another thread's, which has got the kernel's id of one that ended. */
 bool monitor_slot(struct slot *slot, struct monitor *monitor) {
     monitor->met++;
     if (!is_its_turn(slot, monitor))
         return true;
-    int64_t used = clock_cpu_time(slot->tid);
-    count_watched(&slot->watch, used < 0 ? slot->watch.used : used);
-    if (used < 0)
+    int64_t used = clock_cpu_time(slot->tid), before = slot->watch.used;
+    bool has_ended = used < before; /* or it has no clock */
+    count_watched(&slot->watch, has_ended ? before : used);
+    if (has_ended)
         return false;
     struct visit visit = begin_visit(slot, monitor, used);
     if (visit.ticks == 0)
         return true;
-    if (atomic_read(quiesce_check, &slot->inside) != 0) { /* it looks just now, and one of its timers may have fired */
+    if (atomic_read(quiesce_check, &slot->inside) != 0) { /* it looks just now, and its timer may have fired */
         slot->watch.waits_at = -1;
         due_lay(&slot->due, visit.ticks);
         return true;

@@ -191,7 +191,7 @@ static bool add_sample(struct recording *recording, const struct spprof_sample *
                             .thread = (uint32_t)sample->thread,
                             .node = node,
                             .weight = sample->weight,
-                            .flags = sample->flags};
+                            .flags = sample->flags & RECORDED_FLAGS};
     return node != CALLTREE_NO_MEMORY && add_record(recording, &next);
 }
 

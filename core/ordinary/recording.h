@@ -19,8 +19,11 @@ struct recorded {
     uint32_t thread;     /* number in the session */
     int32_t node;        /* the innermost frame; CALLTREE_ROOT: no Python frame */
     uint32_t weight;     /* ticks */
-    uint32_t flags;      /* enum spprof_sample_flag */
+    uint32_t flags;      /* of RECORDED_FLAGS */
 };
+
+/* What a record says of a sample. How it was seen is in the session's counters: equal stacks are one. */
+#define RECORDED_FLAGS (SPPROF_SAMPLE_DETACHED | SPPROF_SAMPLE_TRUNCATED)
 
 /* Records lie in blocks, so that none is ever copied to make room, and none at the end. */
 #define RECORDING_BLOCK 4096

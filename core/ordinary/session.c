@@ -20,6 +20,7 @@
 #include "beat.h"
 #include "clock.h"
 #include "descriptors.h"
+#include "ended.h"
 #include "handler.h"
 #include "held.h"
 #include "monitor.h"
@@ -47,8 +48,6 @@ __attribute__((weak, visibility("hidden"))) uint64_t session_interval_least = 10
  * these limits. A thread may live for less than an interval. */
 #define LOOK_LEAST UINT64_C(1000000)
 #define LOOK_MOST UINT64_C(10000000)
-
-#define END_WAIT UINT64_C(10000000000) /* nanoseconds, at most, until a dead thread is put away */
 
 /* A reading of the list of threads in which one was met for the first time: when it began and ended. */
 struct finding {
@@ -454,14 +453,6 @@ static int start_thread(void) {
     return -error;
 }
 
-/* The kernel counts a thread for a moment longer than it takes to join it; who counts threads after
- * this must not find ours. The limit is for a debugger that keeps the dead. */
-static void await_end(pid_t tid) {
-    uint64_t until = clock_now() + END_WAIT;
-    while (syscall(SYS_tgkill, getpid(), tid, 0) == 0 && clock_now() < until)
-        sched_yield();
-}
-
 /* This, look_instead and carry_on with `lock` held. */
 static void stop_thread(void) {
     if (!session.running)
@@ -472,7 +463,7 @@ static void stop_thread(void) {
     pthread_mutex_unlock(&session.wake_lock);
     pthread_join(session.thread, NULL);
     session.running = false;
-    await_end(session.tid);
+    ended_await(session.tid); /* who counts threads after this must not find ours */
 }
 
 /* --- pauses ---------------------------------------------------------------------------------- */
@@ -921,6 +912,15 @@ bool spprof_thread_name(uint64_t thread, int32_t *tid, char name[16]) {
         return false;
     pthread_mutex_lock(&session.lock);
     bool found = !atomic_read(active_peek, &sampler.active) && threads_name(thread, tid, name);
+    pthread_mutex_unlock(&session.lock);
+    return found;
+}
+
+bool spprof_thread_time(uint64_t thread, uint64_t *cpu) {
+    if (refuse_in_sink(__func__) != 0)
+        return false;
+    pthread_mutex_lock(&session.lock);
+    bool found = !atomic_read(active_peek, &sampler.active) && threads_time(thread, cpu);
     pthread_mutex_unlock(&session.lock);
     return found;
 }

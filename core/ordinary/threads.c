@@ -22,7 +22,7 @@
 struct tenant {
     struct slot *slot;
     void *memory; /* ring words and scratch, or NULL */
-    int timer, cpu_timer;
+    int timer;
     bool live;        /* belongs to a thread */
     bool seen;        /* in the present reading of the list */
     bool keeps;       /* the state that it is known by was, too */
@@ -31,9 +31,11 @@ struct tenant {
     bool lent;        /* the memory stays with such a handler; here it is only read */
 };
 
+/* What is kept of a thread when it is gone. */
 struct thread_name {
     int32_t tid;
     char name[16];
+    uint64_t time; /* CPU time that was counted, nanoseconds, from when its slot was closed on */
 };
 
 static struct {
@@ -105,7 +107,7 @@ static struct tenant *free_tenant(void) {
     if (slot == NULL)
         return NULL;
     struct tenant *tenant = &registry.tenants[registry.tenants_made];
-    *tenant = (struct tenant){.slot = slot, .timer = NO_TIMER, .cpu_timer = NO_TIMER};
+    *tenant = (struct tenant){.slot = slot, .timer = NO_TIMER};
     atomic_write(slot_publish, &sampler.slots[registry.tenants_made], slot);
     registry.tenants_made++;
     return tenant;
@@ -164,6 +166,13 @@ bool threads_name(uint64_t thread, int32_t *tid, char name[16]) {
     return true;
 }
 
+bool threads_time(uint64_t thread, uint64_t *time) {
+    if (thread >= atomic_read(counter_shared, &registry.discovered))
+        return false;
+    *time = registry.names[thread].time;
+    return true;
+}
+
 /* --- thread ids --------------------------------------------------------------------------------- */
 
 static uint16_t *tid_entry(int32_t tid) {
@@ -185,8 +194,9 @@ static uint64_t phase_of(uint64_t thread) {
 
 /* A thread with more CPU time than has passed since the last reading of the list is older than that: it is new to the
  * interpreter, not to the world. */
-static bool is_older(int64_t used, uint64_t scan_began) {
-    return registry.last_scan == 0 || (uint64_t)used > scan_began - registry.last_scan + registry.config.interval;
+static bool is_older(int64_t used) {
+    uint64_t since = clock_now() - registry.last_scan;
+    return registry.last_scan == 0 || (uint64_t)used > since + since / CLOCKS_DIFFER;
 }
 
 /* A thread that was born since the last reading of the list has run without a timer since. Ticks are laid on its CPU
@@ -199,7 +209,7 @@ static uint64_t missed_ticks(uint64_t thread, int64_t used, bool is_older, uint6
 }
 
 /* The missed ticks are counted while the handler, which counts the others, cannot run yet. */
-static int start_timer(struct tenant *tenant, uint64_t scan_began) {
+static int start_timer(struct tenant *tenant) {
     struct slot *slot = tenant->slot;
     int64_t used = timers_cpu_time(slot->tid);
     if (used < 0)
@@ -211,7 +221,7 @@ static int start_timer(struct tenant *tenant, uint64_t scan_began) {
         return timer;
     tenant->timer = timer;
     uint64_t first;
-    counters_missed(&slot->counters, (uint32_t)missed_ticks(slot->thread, used, is_older(used, scan_began), &first));
+    counters_missed(&slot->counters, (uint32_t)missed_ticks(slot->thread, used, is_older(used), &first));
     return timers_run(timer, first, registry.config.interval);
 }
 
@@ -221,12 +231,12 @@ static int timer_or_none(clockid_t clock, pid_t tid, uint64_t value) {
 }
 
 /* A thread that cannot have a timer cannot be asked, and is looked at from outside. */
-static int start_watch(struct tenant *tenant, uint64_t scan_began) {
+static int start_watch(struct tenant *tenant) {
     struct slot *slot = tenant->slot;
     int64_t used = timers_cpu_time(slot->tid);
     if (used < 0)
         return (int)used;
-    bool older = is_older(used, scan_began);
+    bool older = is_older(used);
     uint64_t first, next = registry.last_scan != 0 ? clock_now() : 0;
     if (registry.config.interval != 0) {
         counters_missed(&slot->counters, (uint32_t)missed_ticks(slot->thread, used, older, &first));
@@ -235,10 +245,7 @@ static int start_watch(struct tenant *tenant, uint64_t scan_began) {
     uint32_t number = (uint32_t)(tenant - registry.tenants);
     uint64_t value = tick_value(number, atomic_read(enter_lease, &slot->lease)) | VALUE_ASKS;
     tenant->timer = timer_or_none(clock_of_thread(slot->tid), slot->tid, value);
-    if (registry.config.interval != 0)
-        tenant->cpu_timer = timer_or_none(clock_of_thread(slot->tid), slot->tid, value);
     slot->watch = (struct watch){.timer = tenant->timer,
-                                 .cpu_timer = tenant->cpu_timer,
                                  .waits_at = -1,
                                  .next = (int64_t)next,
                                  .used = used,
@@ -270,18 +277,19 @@ static void wait_until_left(struct tenant *tenant) {
     }
 }
 
-static void close_timers(struct tenant *tenant) {
+static void close_timer(struct tenant *tenant) {
     timers_close(tenant->timer);
-    timers_close(tenant->cpu_timer);
-    tenant->timer = tenant->cpu_timer = NO_TIMER;
+    tenant->timer = NO_TIMER;
 }
 
 /* Ends the slot's lease: a signal of its timer is not taken for one of its next tenant's any more. Ticks that nobody took
  * come to `left`. */
 static void close_slot(struct tenant *tenant, enum spprof_reason left) {
-    close_timers(tenant);
+    close_timer(tenant);
     atomic_add(slot_retire, &tenant->slot->lease, 1);
     wait_until_left(tenant);
+    if (registry.config.monitored)
+        registry.names[tenant->slot->thread].time = tenant->slot->watch.time;
     uint32_t ticks = due_take(&tenant->slot->due);
     if (ticks > 0)
         counters_stray(&sampler.strays, ticks, left);
@@ -310,7 +318,7 @@ static void retire(struct tenant *tenant) {
     registry.config.drain(tenant->slot);
 }
 
-static int admit(const struct reader *reader, uintptr_t state, int32_t tid, uintptr_t thread_id, uint64_t scan_began) {
+static int admit(const struct reader *reader, uintptr_t state, int32_t tid, uintptr_t thread_id) {
     struct tenant *tenant = free_tenant();
     uint64_t thread = atomic_read(counter_own, &registry.discovered);
     if (tenant == NULL || !furnish(tenant) || !make_room_for_name(thread))
@@ -325,7 +333,7 @@ static int admit(const struct reader *reader, uintptr_t state, int32_t tid, uint
     /* A timer's signals come after the timer was made, as the kernel has it. So that the language has it too, the
      * lease that they will be compared with is stored again. */
     atomic_write(slot_let, &slot->lease, atomic_read(enter_lease, &slot->lease));
-    int error = registry.config.monitored ? start_watch(tenant, scan_began) : start_timer(tenant, scan_began);
+    int error = registry.config.monitored ? start_watch(tenant) : start_timer(tenant);
     if (error != 0) {
         if (tenant->timer != NO_TIMER) /* else no signal has the lease: it is the next tenant's */
             close_slot(tenant, SPPROF_DETACHED);
@@ -364,7 +372,7 @@ static void count_refused(int32_t tid, uintptr_t thread_id) {
  * thread has several the newest counts, but not before the one that it is known by is gone: CPython
  * makes passing ones. A known thread id with another pthread_t is a new thread
  * that the kernel gave the number of a dead one. */
-static int meet(const struct reader *reader, uintptr_t state, const struct state_fields *fields, uint64_t scan_began) {
+static int meet(const struct reader *reader, uintptr_t state, const struct state_fields *fields) {
     if (!states_bound(fields) || fields->tid == 0 || fields->tid > INT32_MAX)
         return 0;
     uint16_t entry = *tid_entry((int32_t)fields->tid);
@@ -372,7 +380,7 @@ static int meet(const struct reader *reader, uintptr_t state, const struct state
     if (tenant != NULL && tenant->live && tenant->slot->thread_id != fields->thread_id && !tenant->seen)
         retire(tenant);
     if (tenant == NULL || !tenant->live)
-        return admit(reader, state, (int32_t)fields->tid, fields->thread_id, scan_began);
+        return admit(reader, state, (int32_t)fields->tid, fields->thread_id);
     if (!tenant->seen)
         tenant->newest = state;
     tenant->seen = true;
@@ -401,11 +409,12 @@ int threads_admit(uintptr_t state, struct reader reader) {
     load_looking = true;
     bool readable = states_read(&reader, state, &fields);
     load_looking = false;
-    return readable ? meet(&reader, state, &fields, clock_now()) : -EINVAL;
+    return readable ? meet(&reader, state, &fields) : -EINVAL;
 }
 
-static bool meet_listed(const struct reader *reader, uintptr_t state, const struct state_fields *fields, void *began) {
-    int error = meet(reader, state, fields, *(const uint64_t *)began);
+static bool meet_listed(const struct reader *reader, uintptr_t state, const struct state_fields *fields, void *unused) {
+    (void)unused;
+    int error = meet(reader, state, fields);
     if (error != 0 && error != -ESRCH && error != -EINVAL) /* these two: the thread has ended meanwhile */
         count_refused((int32_t)fields->tid, fields->thread_id);
     return true;
@@ -417,7 +426,7 @@ bool threads_scan(struct reader reader) {
     uint64_t began = clock_now();
     registry.patience = NAPS;
     load_looking = true;
-    bool sound = states_each(&reader, meet_listed, &began);
+    bool sound = states_each(&reader, meet_listed, NULL);
     load_looking = false;
     if (sound) {
         let_go();
@@ -451,7 +460,7 @@ bool threads_begin(const struct threads_config *config) {
  * would go on meanwhile. */
 void threads_disarm(void) {
     for (uint32_t i = 0; i < registry.tenants_made; i++)
-        close_timers(&registry.tenants[i]);
+        close_timer(&registry.tenants[i]);
 }
 
 void threads_end(void) {
@@ -506,7 +515,7 @@ void threads_forget(void) {
         struct tenant *tenant = &registry.tenants[i];
         if (tenant->live) /* the session that let it is not the child's */
             atomic_add(slot_retire, &tenant->slot->lease, 1);
-        tenant->timer = tenant->cpu_timer = NO_TIMER;
+        tenant->timer = NO_TIMER;
         tenant->live = tenant->abandoned = false; /* a handler that does not come out was another thread's */
         atomic_write(fork_reset, &tenant->slot->inside, 0);
         atomic_write(fork_reset, &tenant->slot->due, 0);

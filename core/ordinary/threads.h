@@ -9,6 +9,9 @@
 #ifndef SPPROF_THREADS_H
 #define SPPROF_THREADS_H
 
+/* A thread's CPU clock and CLOCK_MONOTONIC differ by less than one part in so many (time servers adjust the second). */
+#define CLOCKS_DIFFER 512
+
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -77,5 +80,8 @@ void threads_count(struct spprof_stats *stats);
 /* The name of a thread by its number in the session, as the kernel knew it, and its id. False where there is none.
  * After threads_end. */
 bool threads_name(uint64_t thread, int32_t *tid, char name[16]);
+
+/* The CPU time that the monitor has counted of it, nanoseconds. False where there is no such thread. After threads_end. */
+bool threads_time(uint64_t thread, uint64_t *time);
 
 #endif

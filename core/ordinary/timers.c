@@ -41,12 +41,6 @@ int timers_ask(int timer) { return set_once(timer, TIMER_ABSTIME); }
 
 int timers_ask_later(int timer) { return set_once(timer, 0); }
 
-void timers_rest(int timer) {
-    struct itimerspec never = {0};
-    if (timer != NO_TIMER)
-        syscall(SYS_timer_settime, timer, 0, &never, NULL);
-}
-
 bool timers_has_fired(int timer) {
     struct itimerspec left;
     return syscall(SYS_timer_gettime, timer, &left) == 0 && left.it_value.tv_sec == 0 && left.it_value.tv_nsec == 0;

@@ -16,16 +16,14 @@
  * Returns its id or a negative errno value. */
 int timers_open(clockid_t clock, pid_t tid, int signal, uint64_t value);
 
-/* Has it send its signal, one time, before this returns, whether or not the thread runs. Returns 0 or
- * a negative errno value: ESRCH where the thread has ended; NO_TIMER is refused. */
+/* Has it send its signal, one time, before this returns, whether or not the thread runs. What it was
+ * set for before is off; a signal that still waits may come in the place of this one (before Linux
+ * 6.13) or not any more. Returns 0 or a negative errno value: ESRCH where the thread has ended;
+ * NO_TIMER is refused. */
 int timers_ask(int timer);
 
-/* Has it send its signal, one time, at a tick of the kernel's once the thread has run. Returns as
- * timers_ask does. */
+/* The same at a tick of the kernel's once the thread has run. */
 int timers_ask_later(int timer);
-
-/* Takes that back, where its signal has not been sent yet. NO_TIMER is allowed. */
-void timers_rest(int timer);
 
 /* Whether it has sent the signal that it was last set for, or was not set. NO_TIMER never has. */
 bool timers_has_fired(int timer);

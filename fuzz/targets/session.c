@@ -44,6 +44,7 @@ const size_t fuzz_largest = 512;
 /* Time after which ticks of CPU time wait no longer for their thread to run. */
 #define LEFT_MOST UINT64_C(1000000000)
 #define SOUGHT_APART UINT64_C(1000000000) /* between searches for one thread's stack, at least */
+#define CLOCKS_DIFFER 512                 /* a CPU clock and the clock: by one part in so many */
 #define LOOK_LEAST UINT64_C(1000000)      /* nanoseconds between two readings of the list of threads, */
 #define LOOK_MOST UINT64_C(10000000)      /* and between two looks in CPU mode */
 
@@ -171,11 +172,10 @@ static struct tenancy {
     int64_t asked_at;   /* and its CPU time when that was sent */
     int64_t next;       /* by its CPU clock: when its next tick is due, */
     int64_t used;       /* what it was at the last look, */
-    int64_t waits_at;   /* and where it stood when its other timer was set; -1: it is not */
+    int64_t waits_at;   /* and where it stood when its timer was set to ask it once it runs; -1: it was not */
     uint64_t left_at;   /* since when ticks are due on it */
-    bool sent, kept;    /* its timers are set: to ask it now, and once it runs */
-    uint32_t rests;     /* how often the second was taken back */
-    bool has_timer[2];  /* those, in this order: the kernel may have refused one */
+    bool sent, later;   /* its timer is set, and to ask it once it runs */
+    bool has_timer;     /* the kernel may have refused it */
     bool is_placed;     /* looks from outside know where its stack is; */
     uint64_t sought_at; /* when that was looked for last */
     struct shown queue[QUEUE];
@@ -196,6 +196,8 @@ static struct {
     uint64_t by_reason[SPPROF_REASONS], runs, samples, unguarded, unasked;
     uint64_t interval;
     uint64_t clock_step; /* as the statistics have it */
+    uint64_t strays;     /* ticks of late signals, which are of no thread */
+    uint64_t earlier;    /* CPU time of threads when they were met: they may be older than the session */
     uint64_t last_look;  /* of this session; 0: none yet */
     uint64_t last_due;   /* wall mode: the last tick that a look stood for, */
     uint32_t weight;     /* and what the next look stands for */
@@ -261,12 +263,10 @@ static void admit(int thread) {
     tenancy->words = tenancy->first = tenancy->count = 0;
     tenancy->rest_until = 0;
     tenancy->due = 0;
-    tenancy->asked = tenancy->sent = tenancy->kept = false;
+    tenancy->asked = tenancy->sent = tenancy->later = false;
     tenancy->next = model.last_look != 0 ? (int64_t)fake_now() : 0;
     tenancy->waits_at = -1;
-    tenancy->rests = 0;
-    tenancy->has_timer[0] = !fake_refused.asking;
-    tenancy->has_timer[1] = by_cpu_time() && !fake_refused.keeping;
+    tenancy->has_timer = !fake_refused.timers;
     tenancy->is_placed = !fake_refused.maps;
     tenancy->sought_at = fake_now();
 }
@@ -322,12 +322,11 @@ static uint64_t phase_of(const struct tenancy *tenancy) {
 /* A thread that is no older than the last look has missed the ticks of its CPU time since its
  * birth; one that is older has its first a part of an interval from now. */
 static void count_missed(struct tenancy *tenancy, int64_t used) {
-    uint64_t interval = model.interval, most = fake_now() - model.last_look + interval;
-    bool young = model.last_look != 0 && (uint64_t)used <= most;
+    uint64_t interval = model.interval, since = fake_now() - model.last_look;
+    bool young = model.last_look != 0 && (uint64_t)used <= since + since / CLOCKS_DIFFER;
     uint64_t phase = phase_of(tenancy), missed = 0;
     while (young && phase + missed * interval <= (uint64_t)used)
         missed++;
-    tenancy->used = used;
     tenancy->next = (int64_t)(young ? phase + missed * interval : (uint64_t)used + phase);
     model.by_reason[SPPROF_NO_THREAD_STATE] += missed;
     if (missed > 0)
@@ -352,6 +351,8 @@ static void meet(int thread) {
     leave_to(thread);
     admit(thread);
     int64_t used = read_clock(thread);
+    model.earlier += (uint64_t)used;
+    tenancy_of(thread)->used = used;
     if (!model.wall)
         count_missed(tenancy_of(thread), used);
 }
@@ -526,10 +527,12 @@ static void get_stats_in_a_pause(struct spprof_stats *stats) {
         note_owners(model.certain);
 }
 
-/* Ticks are the threads' time divided by the interval, but for less than one a thread. */
-static bool within_a_tick_each(const struct spprof_stats *stats) {
-    uint64_t due = stats->watched_cpu / model.interval;
-    return due <= stats->ticks + stats->threads && stats->ticks <= due + stats->threads;
+/* Ticks are the threads' time divided by the interval, but for less than one a thread, and for late signals that are of no
+ * thread of the session. */
+static void check_sum(const struct spprof_stats *stats) {
+    uint64_t due = stats->watched_cpu / model.interval, ticks = stats->ticks - model.strays;
+    if (due > ticks + stats->threads || ticks > due + stats->threads)
+        fuzz_fail("%lu ticks were due on %lu threads, and there are %lu", due, stats->threads, ticks);
 }
 
 static void check_stats(void) {
@@ -554,10 +557,11 @@ static void check_stats(void) {
     FUZZ_LAW(stats.unguarded_ticks == model.unguarded && stats.unasked_ticks == model.unasked);
     FUZZ_LAW(stats.threads == model.tenancies && stats.threads_refused == 0);
     FUZZ_LAW(stats.clock_step == model.clock_step);
-    FUZZ_LAW(stats.watched_cpu + stats.own_cpu <= stats.process_cpu);
-    bool by_their_time = by_cpu_time() && model.clock_step == 0;
-    if (by_their_time && !model.active && model.interval != 0) /* all that was due has come to something */
-        FUZZ_LAW(within_a_tick_each(&stats));
+    if (stats.watched_cpu + stats.own_cpu > stats.process_cpu + model.earlier)
+        fuzz_fail("%lu ns of threads and %lu ns of its own, of %lu ns of the process", stats.watched_cpu, stats.own_cpu,
+                  stats.process_cpu);
+    if (by_cpu_time() && !model.active && model.interval != 0) /* all that was due has come to something */
+        check_sum(&stats);
 }
 
 static void check_periodic_timer(int thread) {
@@ -568,20 +572,17 @@ static void check_periodic_timer(int thread) {
 /* Whether they are there and set, and since when, is what the model says. */
 static void check_asking_timers(int thread) {
     const struct tenancy *tenancy = tenancy_of(thread);
-    const struct fake_timer *asking = fake_asker(tid_of(thread), false);
-    const struct fake_timer *keeping = fake_asker(tid_of(thread), true);
-    FUZZ_LAW((asking != NULL) == tenancy->has_timer[0]);
-    FUZZ_LAW((keeping != NULL) == tenancy->has_timer[1]);
-    FUZZ_LAW(asking == NULL || asking->asks == tenancy->sent);
-    FUZZ_LAW(keeping == NULL || keeping->asks == tenancy->kept);
-    FUZZ_LAW(keeping == NULL || keeping->rests == tenancy->rests);
-    FUZZ_LAW(!tenancy->kept || keeping->set_at == tenancy->waits_at);
+    const struct fake_timer *timer = fake_asker(tid_of(thread));
+    FUZZ_LAW((timer != NULL) == tenancy->has_timer);
+    FUZZ_LAW(timer == NULL || timer->asks == tenancy->sent);
+    if (timer == NULL || !timer->asks)
+        return;
+    FUZZ_LAW(timer->later == tenancy->later);
+    FUZZ_LAW(!tenancy->later || timer->set_at == tenancy->waits_at);
 }
 
 /* Those of a dead thread too, until it is out of the list. */
-static unsigned timers_of(const struct tenancy *tenancy) {
-    return model.monitored ? (unsigned)tenancy->has_timer[0] + tenancy->has_timer[1] : 1;
-}
+static unsigned timers_of(const struct tenancy *tenancy) { return model.monitored ? tenancy->has_timer : 1; }
 
 /* Every thread that the session knows has its timers, and there is no other. */
 static void check_timers(void) {
@@ -620,6 +621,7 @@ static void forget_tenancies(void) {
 }
 
 static void count_from_zero(void) {
+    model.earlier = model.strays = 0;
     memset(model.by_reason, 0, sizeof model.by_reason);
     model.runs = model.samples = model.unguarded = model.unasked = 0;
 }
@@ -900,8 +902,7 @@ static void answer(int thread, uint64_t value, bool blocked, int64_t took) {
 }
 
 /* In a session whose thread says when ticks are due: the thread runs in the midst of the next
- * look at it, or takes the signal of one of its timers, the one that waited for it to run first
- * or last. */
+ * look at it, or takes the signal of its timer. */
 static void run_or_answer(int thread, uint8_t argument) {
     struct tenancy *tenancy = tenancy_of(thread);
     uint64_t value;
@@ -914,15 +915,16 @@ static void run_or_answer(int thread, uint8_t argument) {
         return;
     }
     pid_t tid = tid_of(thread);
-    bool kept = argument & 8, holds = argument & 0x10; /* it has the signal blocked */
+    bool holds = argument & 0x10; /* it has the signal blocked */
     if (!signals_in_front(sampler.signal) || (holds && held_count == HELD))
         return;
-    if (!fake_asked(tid, kept, &value) && !fake_asked(tid, kept = !kept, &value))
+    if (!fake_asked(tid, &value))
         return;
-    if (tenancy != NULL)
-        *(kept ? &tenancy->kept : &tenancy->sent) = false;
-    if (kept)
-        fuzz_note("ran_again");
+    if (tenancy != NULL) {
+        if (tenancy->later)
+            fuzz_note("ran_again");
+        tenancy->sent = false;
+    }
     if (holds)
         held[held_count++] = (struct held){.value = value, .thread = thread};
     else
@@ -983,6 +985,7 @@ static void late(void) {
         count_tick(tick.thread, tick.weight, unguarded, read_by_handler(clock), 0);
     } else {
         model.by_reason[SPPROF_NO_THREAD_STATE] += tick.weight;
+        model.strays += tick.weight;
         fuzz_reach(SPPROF_NO_THREAD_STATE);
     }
 }
@@ -1004,7 +1007,6 @@ static uint32_t due_by_cpu_time(struct tenancy *tenancy, int64_t used) {
     uint64_t rest = (uint64_t)(tenancy->next - used);
     if (used != tenancy->used)
         wait_at_most(rest, rest);
-    tenancy->used = used;
     return ended;
 }
 
@@ -1035,8 +1037,7 @@ static bool waits_to_run(const struct tenancy *tenancy, const struct met *met) {
 
 /* That timer's signal was sent, and the thread has run for so long, and not taken it. */
 static bool is_kept_in_vain(const struct tenancy *tenancy, const struct met *met) {
-    bool has_fired = tenancy->has_timer[1] && !tenancy->kept;
-    return waits_to_run(tenancy, met) && met->used - tenancy->waits_at >= ASKED_MOST && has_fired;
+    return waits_to_run(tenancy, met) && met->used - tenancy->waits_at >= ASKED_MOST && !tenancy->sent;
 }
 
 /* What is due on it is shown as a look from outside finds it, for that. */
@@ -1055,7 +1056,7 @@ static bool is_kept(struct tenancy *tenancy, const struct met *met, bool at_last
     bool in_vain = is_asked_in_vain(tenancy, met->used) || is_kept_in_vain(tenancy, met);
     if (in_vain || (!tenancy->asked && !waits_to_run(tenancy, met))) {
         tenancy->waits_at = met->used;
-        tenancy->kept = tenancy->has_timer[1];
+        tenancy->sent = tenancy->later = true;
     }
     if (in_vain)
         return show_for("in_vain");
@@ -1065,24 +1066,27 @@ static bool is_kept(struct tenancy *tenancy, const struct met *met, bool at_last
     return true;
 }
 
-/* A thread that runs and has a timer is asked once, and its other timer is taken back. */
+static void ask_now(struct tenancy *tenancy) {
+    tenancy->waits_at = -1;
+    tenancy->later = false;
+    tenancy->sent = true;
+}
+
+/* A thread that runs and has a timer is asked once. */
 static bool will_answer(struct tenancy *tenancy, int64_t used) {
     if (is_asked_in_vain(tenancy, used)) {
-        tenancy->sent = true;
+        ask_now(tenancy);
         return show_for("in_vain");
     }
     if (tenancy->asked)
         return true;
-    if (!tenancy->has_timer[0])
+    if (!tenancy->has_timer)
         return show_for("timerless");
-    if (tenancy->waits_at >= 0) {
+    if (tenancy->waits_at >= 0)
         fuzz_note("taken_back");
-        tenancy->rests += tenancy->has_timer[1];
-    }
-    tenancy->waits_at = -1;
-    tenancy->kept = false;
+    ask_now(tenancy);
     tenancy->asked_at = used;
-    tenancy->asked = tenancy->sent = true;
+    tenancy->asked = true;
     return true;
 }
 
@@ -1112,19 +1116,25 @@ static void view(int thread, bool runs) {
 static void model_look_at(int thread, bool at_last) {
     struct tenancy *tenancy = tenancy_of(thread);
     struct met met = {.used = read_clock(thread), .left = tenancy->due > 0};
+    if (met.used < tenancy->used) { /* another thread has its id */
+        fuzz_note("id_used_again");
+        leave(thread);
+        return;
+    }
     met.ran = met.used != tenancy->used;
     if (!met.left)
         tenancy->left_at = fake_now();
     tenancy->due += by_cpu_time() ? due_by_cpu_time(tenancy, met.used) : due_by_the_clock(tenancy);
+    tenancy->used = met.used;
     if (tenancy->due == 0)
         return;
     met.runs = has_run(thread, met.used);
-    bool is_unseen = by_cpu_time() && tenancy->has_timer[0] && model.entry_known;
+    bool is_unseen = by_cpu_time() && tenancy->has_timer && model.entry_known;
     if (!is_unseen)
         view(thread, met.runs);
     if (met.runs && will_answer(tenancy, met.used))
         return;
-    if (!met.runs && by_cpu_time() && tenancy->has_timer[0] && is_kept(tenancy, &met, at_last))
+    if (!met.runs && by_cpu_time() && tenancy->has_timer && is_kept(tenancy, &met, at_last))
         return;
     view(thread, met.runs);
     uint32_t flags = met.runs || by_cpu_time() ? SPPROF_SAMPLE_UNASKED : 0;
@@ -1305,6 +1315,20 @@ static void check_names(void) {
         FUZZ_LAW(!spprof_thread_name(model.active ? 0 : model.tenancies, &tid, name));
 }
 
+/* Each thread's is its part of the whole. */
+static void check_times(void) {
+    struct spprof_stats stats = {.size = sizeof stats};
+    uint64_t sum = 0, time;
+    if (!model.certain || model.active)
+        return;
+    spprof_get_stats(&stats);
+    for (uint32_t i = 0; i < model.tenancies; i++) {
+        FUZZ_LAW(spprof_thread_time(i, &time));
+        sum += time;
+    }
+    FUZZ_LAW(sum == stats.watched_cpu && !spprof_thread_time(model.tenancies, &time));
+}
+
 static void pass(uint8_t argument) {
     fake_threads[argument % THREADS].used += (argument >> 3) * (int64_t)(INTERVAL / 2);
     fake_pass((argument >> 3) * INTERVAL / 4);
@@ -1357,6 +1381,7 @@ static void operate(enum operation operation, uint8_t argument) {
         break;
     case NAMES:
         check_names();
+        check_times();
         break;
     case GIVE_BACK:
         owners_give_back(argument);
@@ -1365,8 +1390,7 @@ static void operate(enum operation operation, uint8_t argument) {
         owners_send(argument);
         break;
     case REFUSE:
-        fake_refused.asking = argument & 1;
-        fake_refused.keeping = argument & 2;
+        fake_refused.timers = argument & 1;
         fake_refused.maps = argument & 4;
         break;
     default:

@@ -15,7 +15,8 @@ read -ra compiler <<<"${CC:-cc}"
 read -ra extra <<<"${CFLAGS:-}"
 
 objects=()
-for object in build/python/"$name"/{module,recorder,counter_names,result,recording_object,names,thread_names,watchers}.o; do
+for source in core/python/native/*.c; do
+    object=build/python/$name/$(basename "$source" .c).o
     objcopy --redefine-syms="$(dirname "$archive")/renames" "$object" "$folder/$(basename "$object")"
     objects+=("$folder/$(basename "$object")")
 done

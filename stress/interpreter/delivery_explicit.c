@@ -78,9 +78,7 @@ int timers_ask_later(int timer) { return timers_ask(timer); }
 
 bool timers_has_fired(int timer) { return timer != NO_TIMER && get(&cells[timer % CELLS].timer) == 0; }
 
-void timers_close(int timer) { timers_rest(timer); }
-
-void timers_rest(int timer) {
+void timers_close(int timer) {
     if (timer == NO_TIMER)
         return;
     int32_t expected = timer + 1;

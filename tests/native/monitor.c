@@ -7,9 +7,9 @@
 #include <stdarg.h>
 #include <stdio.h>
 
-/* How often a timer was set, and the number of the last; that of the last that is not to come due any more; the error that
- * setting one gives. */
-unsigned asked, asked_timer, rested_timer;
+/* How often a timer was set, the number of the last, and whether it is to signal once its thread runs; the error that setting
+ * one gives. */
+unsigned asked, asked_timer, asked_later;
 int ask_error;
 unsigned has_fired; /* any timer that was set */
 
@@ -20,11 +20,6 @@ __attribute__((visibility("hidden"))) long syscall(long number, ...) {
     for (int i = 0; i < 6; i++)
         arguments[i] = va_arg(list, long);
     va_end(list);
-    const struct itimerspec *times = (const struct itimerspec *)arguments[2]; // NOLINT: an address as long
-    if (number == SYS_timer_settime && times->it_value.tv_nsec == 0) {
-        rested_timer = (unsigned)arguments[0];
-        return 0;
-    }
     if (number == SYS_timer_gettime) {
         *(struct itimerspec *)arguments[1] = (struct itimerspec){.it_value = {.tv_nsec = !has_fired}}; // NOLINT
         return 0;
@@ -32,6 +27,7 @@ __attribute__((visibility("hidden"))) long syscall(long number, ...) {
     if (number == SYS_timer_settime) {
         asked++;
         asked_timer = (unsigned)arguments[0];
+        asked_later = !(arguments[1] & TIMER_ABSTIME);
         errno = ask_error;
         return ask_error == 0 ? 0 : -1;
     }

@@ -11,6 +11,7 @@ import tempfile
 import threading
 import time
 
+import observe
 import spprof
 import work
 from scenario import result
@@ -19,6 +20,7 @@ if sys.argv[1] == "every_signal_has_an_owner":
     for number in range(signal.SIGRTMIN, signal.SIGRTMAX + 1):
         signal.signal(number, signal.SIG_IGN)
 OURS = spprof.signal_number()
+KERNELS = observe.kernels_number(OURS)
 
 
 def send_and_count(arrived, times):
@@ -173,14 +175,14 @@ def forked_child():
         ignored_after_exec = int(file.readline().split()[0], 16)
     os.waitpid(child, 0)
     stats = spprof.stop().stats
-    prof = 1 << OURS - 1
-    return {"same": inside == before, "ignored_after_exec": bool(ignored_after_exec & prof), "stats": stats}
+    ours = 1 << KERNELS - 1
+    return {"same": inside == before, "ignored_after_exec": bool(ignored_after_exec & ours), "stats": stats}
 
 
 def ignored_and_caught(process):
     with open(f"/proc/{process}/status") as status:
         sets = [int(line.split()[1], 16) for line in status if line.startswith(("SigIgn", "SigCgt"))]
-    ours = sum(1 << number - 1 for number in (OURS, signal.SIGSEGV, signal.SIGBUS))
+    ours = sum(1 << number - 1 for number in (KERNELS, signal.SIGSEGV, signal.SIGBUS))
     return [found & ours for found in sets]  # libc has signals of its own from the first thread on
 
 
@@ -350,7 +352,7 @@ def profile_signal():
     work_in_threads(100)
     if sys.argv[2] == "stopped":
         spprof.stop()
-    result(reached=True, signal=OURS)
+    result(reached=True, signal=KERNELS)
     os.kill(os.getpid(), OURS)
     time.sleep(30)
 

@@ -1,6 +1,9 @@
-"""What the kernel says of this process: its timers, threads, open files, and memory."""
+"""What the kernel says of this process: its signals, timers, threads, open files, and memory."""
 
+import functools
 import os
+import signal
+import threading
 
 import spprof
 
@@ -17,9 +20,24 @@ def lines_of(path):
     return text.decode().splitlines()
 
 
+@functools.cache
+def kernels_number(number):
+    """What the kernel calls a signal that the caller does not block: an emulator has other numbers for real-time ones."""
+    before = _blocked()
+    signal.pthread_sigmask(signal.SIG_BLOCK, [number])
+    after = _blocked()
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [number])
+    (found,) = (bit + 1 for bit in range(64) if (after & ~before) >> bit & 1)
+    return found
+
+
+def _blocked():
+    return int(_of_task(threading.get_native_id(), "SigBlk:"), 16)
+
+
 def profile_timers():
     """How many timers the process has that ask threads."""
-    wanted = f"signal: {spprof.signal_number()}/"
+    wanted = f"signal: {kernels_number(spprof.signal_number())}/"
     return sum(line.startswith(wanted) for line in lines_of("/proc/self/timers"))
 
 

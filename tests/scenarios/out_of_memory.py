@@ -78,6 +78,7 @@ for thread in threads:
     thread.join()
 profile = spprof.stop()
 result(
+    same=spprof.stats() == profile.stats,
     kept=sum(sample.weight for sample in profile),
     samples=sum(1 for _ in profile),
     full=full,

@@ -13,7 +13,7 @@
 struct recorder_stats {
     struct spprof_stats session;
     uint64_t form;          /* enum recording_form */
-    uint64_t bytes;         /* of the recording; 0 where it has been taken out */
+    uint64_t bytes;         /* of the recording */
     uint64_t file_failures; /* recording_file_failures */
     uint64_t file_error;    /* recording_file_error */
 };

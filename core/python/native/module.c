@@ -2,6 +2,7 @@
  * Samples are kept natively while the program runs; Python meets them when the session is over. */
 #include <Python.h>
 
+#include "ending.h"
 #include "recorder.h"
 #include "recording_object.h"
 #include "result.h"
@@ -78,14 +79,27 @@ static PyObject *native_signal_number(PyObject *Py_UNUSED(module), PyObject *Py_
 static PyObject *native_pause(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(arguments)) {
     PyThreadState *detached = PyEval_SaveThread();
     spprof_pause();
+    ending_pause();
     PyEval_RestoreThread(detached);
     Py_RETURN_NONE;
 }
 
 static PyObject *native_resume(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(arguments)) {
     PyThreadState *detached = PyEval_SaveThread();
+    ending_resume();
     spprof_resume();
     PyEval_RestoreThread(detached);
+    Py_RETURN_NONE;
+}
+
+static PyObject *native_catch_termination(PyObject *Py_UNUSED(module), PyObject *deliver) {
+    if (!ending_begin(deliver))
+        return NULL;
+    Py_RETURN_NONE;
+}
+
+static PyObject *native_release_termination(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(arguments)) {
+    ending_end();
     Py_RETURN_NONE;
 }
 
@@ -103,6 +117,8 @@ static PyMethodDef methods[] = {
     {"signal_number", native_signal_number, METH_NOARGS, "signal_number() -> int"},
     {"pause", native_pause, METH_NOARGS, "pause() -> None"},
     {"resume", native_resume, METH_NOARGS, "resume() -> None"},
+    {"catch_termination", native_catch_termination, METH_O, "catch_termination(deliver) -> None"},
+    {"release_termination", native_release_termination, METH_NOARGS, "release_termination() -> None"},
     {NULL, NULL, 0, NULL},
 };
 

@@ -21,10 +21,10 @@ static struct {
     struct recording *recording;
     struct recording_file *file; /* under `calls`; the session's sinks read it */
     /* Under `calls`. */
-    PyObject *object;         /* for what is recorded */
-    PyObject *kept;           /* what nobody has taken yet, or NULL */
-    PyObject *owner;          /* of the last session started, or NULL */
-    enum recording_form form; /* that the last recording which was taken out came to have */
+    PyObject *object;           /* for what is recorded */
+    PyObject *kept;             /* what nobody has taken yet, or NULL */
+    PyObject *owner;            /* of the last session started, or NULL */
+    struct recorder_stats last; /* of the last session that was stopped */
 } present;
 
 /* Code objects made since the first session was started. An observer sees one that another
@@ -43,13 +43,18 @@ static void after_fork_in_child(void) {
     present.codes = NULL;
     present.recording = NULL;
     present.file = NULL;
-    present.object = NULL;
+    present.object = present.kept = present.owner = NULL;
+    present.last = (struct recorder_stats){0};
 }
 
 /* Takes `calls`. False, without it and with MemoryError set, where a forked child could not be
  * given a free one. */
 static bool enter(void) {
-    static bool prepared; /* under `calls` */
+    static bool prepared;    /* under `calls` */
+    if (Py_IsFinalizing()) { /* a thread that the interpreter has stopped for good may have the lock */
+        PyErr_SetString(PyExc_RuntimeError, "the interpreter is ending; nothing can be sampled any more");
+        return false;
+    }
     PyMutex_Lock(&calls);
     if (!prepared)
         prepared = pthread_atfork(NULL, NULL, after_fork_in_child) == 0;
@@ -95,6 +100,7 @@ static void note_state(struct recorder_stats *stats, const struct recording *rec
 static void adjust_stats(struct recorder_stats *stats, const struct recording *recording,
                          const struct recording_file *file) {
     struct spprof_stats *session = &stats->session;
+    session->duration = clock_now() - recording->config.started; /* which is what samples count from */
     uint64_t samples = atomic_read(counter_snapshot, &recording->lost_samples);
     uint64_t ticks =
         least_of(atomic_read(counter_snapshot, &recording->lost_ticks), session->by_reason[SPPROF_CAPTURED]);
@@ -205,9 +211,10 @@ enum outcome { STARTED, ACTIVE, UNWATCHED, NO_MEMORY, REFUSED };
 static enum outcome start_present(const struct recorder_request *request, struct running *running) {
     if (present.codes != NULL)
         return ACTIVE;
-    if (watchers_code(on_code_event) < 0)
+    int watcher = watchers_code(on_code_event);
+    if (watcher == WATCHERS_NONE)
         return UNWATCHED;
-    if (!begin(request))
+    if (watcher < 0 || !begin(request))
         return NO_MEMORY;
     thread_names_begin(request->active, request->limbo,
                        running); /* where it cannot, threads have the names of the kernel */
@@ -239,6 +246,13 @@ static enum recorder_result told(enum outcome outcome) {
     return RECORDER_FAILED;
 }
 
+/* What nobody has taken, for good. */
+static void give_up(PyObject *kept) {
+    if (kept != NULL)
+        recording_object_delivered(kept);
+    Py_XDECREF(kept);
+}
+
 enum recorder_result recorder_start(const struct recorder_request *request) {
     if (!enter())
         return RECORDER_FAILED;
@@ -260,7 +274,7 @@ enum recorder_result recorder_start(const struct recorder_request *request) {
     thread_names_identify(&running);
     thread_names_free(&lives);
     Py_XDECREF(former);
-    Py_XDECREF(kept);
+    give_up(kept);
     return result;
 }
 
@@ -268,10 +282,13 @@ enum recorder_result recorder_start(const struct recorder_request *request) {
 
 /* Of the session. Detached, with `calls` held. */
 static void get_stats(struct recorder_stats *stats) {
-    *stats = (struct recorder_stats){.session.size = sizeof stats->session, .form = present.form};
+    if (present.recording == NULL) {
+        *stats = present.last;
+        return;
+    }
+    *stats = (struct recorder_stats){.session.size = sizeof stats->session};
     spprof_get_stats(&stats->session);
-    if (present.recording != NULL)
-        adjust_stats(stats, present.recording, present.file);
+    adjust_stats(stats, present.recording, present.file);
 }
 
 /* Detached. */
@@ -283,6 +300,7 @@ static void take_threads(struct taken *taken) {
         if (!spprof_thread_name(i, &thread->tid, thread->kernel_name))
             break;
         spprof_thread_found(i, &thread->tid, &thread->after, &thread->before);
+        spprof_thread_time(i, &thread->cpu);
         taken->thread_count++;
     }
 }
@@ -314,7 +332,8 @@ static void take_out(struct taken *taken) {
     taken->file = present.file;
     present.file = NULL;
     taken->owner = Py_NewRef(present.owner);
-    present.form = (enum recording_form)taken->stats.form;
+    taken->stats.bytes = budget_used(&taken->recording->budget); /* with all names */
+    present.last = taken->stats;
     set_present(NULL, NULL);
 }
 
@@ -348,11 +367,18 @@ enum recorder_result recorder_stop(PyObject *owner, PyObject **object) {
 }
 
 void recorder_put_back(PyObject *object) {
+    if (Py_IsFinalizing()) { /* as in enter; and nobody can ask for it any more */
+        recording_object_delivered(object);
+        return;
+    }
     PyMutex_Lock(&calls);
     PyObject *former = present.kept;
     present.kept = Py_NewRef(object);
     leave();
-    Py_XDECREF(former);
+    if (former != object)
+        give_up(former);
+    else
+        Py_DECREF(former);
 }
 
 void taken_free(struct taken *taken) {

@@ -25,6 +25,7 @@
 struct recorded_thread {
     int32_t tid;
     uint64_t after, before; /* CLOCK_MONOTONIC, nanoseconds: it ran at a moment between them */
+    uint64_t cpu;           /* nanoseconds that were counted of it */
     char kernel_name[16];
 };
 
@@ -71,7 +72,7 @@ void recorder_put_back(PyObject *object);
 void taken_free(struct taken *taken);
 
 /* The counters of the active session, or else of the last one, and a strong reference to its
- * owner; NULL before the first. False: MemoryError is set. */
+ * owner; NULL before the first. False: MemoryError or RuntimeError is set. */
 bool recorder_stats(struct recorder_stats *stats, PyObject **owner);
 
 #endif

@@ -46,11 +46,23 @@ PyObject *recording_object_array(PyObject *object, void *bytes, size_t size) {
 
 struct recording_object {
     PyObject_HEAD struct taken taken; /* all 0 until it is put there */
+    bool delivered;                   /* who stopped the session has what it recorded */
 };
 
 struct taken *recording_object_taken(PyObject *object) { return &((struct recording_object *)object)->taken; }
 
+/* Who stopped the session may have had no memory to get as far as a profile. */
+static void object_finalize(PyObject *self) {
+    const struct recording_object *object = (struct recording_object *)self;
+    if (object->taken.recording != NULL && !object->delivered)
+        recorder_put_back(self);
+}
+
+void recording_object_delivered(PyObject *object) { ((struct recording_object *)object)->delivered = true; }
+
 static void object_dealloc(PyObject *self) {
+    if (PyObject_CallFinalizerFromDealloc(self) < 0)
+        return; /* it lives on */
     taken_free(recording_object_taken(self));
     PyObject_Free(self);
 }
@@ -58,6 +70,11 @@ static void object_dealloc(PyObject *self) {
 static PyObject *object_owner(PyObject *self, void *Py_UNUSED(closure)) {
     PyObject *owner = recording_object_taken(self)->owner;
     return Py_NewRef(owner != NULL ? owner : Py_None);
+}
+
+static PyObject *object_delivered(PyObject *self, PyObject *Py_UNUSED(arguments)) {
+    recording_object_delivered(self);
+    Py_RETURN_NONE;
 }
 
 static PyObject *object_profile(PyObject *self, PyObject *Py_UNUSED(arguments)) { return result_profile(self); }
@@ -89,6 +106,7 @@ static PyGetSetDef object_attributes[] = {
 
 static PyMethodDef object_methods[] = {
     {"profile", object_profile, METH_NOARGS, "profile() -> dict"},
+    {"delivered", object_delivered, METH_NOARGS, "delivered() -> None"},
     {"end_file", object_end_file, METH_O, "end_file(end) -> int"},
     {NULL, NULL, 0, NULL},
 };
@@ -97,6 +115,7 @@ static PyTypeObject object_type = {
     .ob_base = PyVarObject_HEAD_INIT(NULL, 0).tp_name = "spprof._native.Recording",
     .tp_basicsize = sizeof(struct recording_object),
     .tp_dealloc = object_dealloc,
+    .tp_finalize = object_finalize,
     .tp_getset = object_attributes,
     .tp_methods = object_methods,
     .tp_flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION,
@@ -110,6 +129,6 @@ bool recording_object_check(PyObject *object) { return Py_IS_TYPE(object, &objec
 PyObject *recording_object_new(void) {
     struct recording_object *object = PyObject_New(struct recording_object, &object_type);
     if (object != NULL)
-        object->taken = (struct taken){0};
+        *object = (struct recording_object){.ob_base = object->ob_base};
     return (PyObject *)object;
 }

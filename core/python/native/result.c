@@ -117,8 +117,8 @@ static PyObject *threads_list(const struct taken *taken) {
     PyObject *list = PyList_New((Py_ssize_t)taken->thread_count);
     for (uint64_t i = 0; list != NULL && i < taken->thread_count; i++) {
         const struct recorded_thread *thread = &taken->threads[i];
-        PyObject *entry =
-            Py_BuildValue("iNN", (int)thread->tid, kernel_name_of(thread), python_name_of(thread, &taken->lives));
+        PyObject *entry = Py_BuildValue("iNNK", (int)thread->tid, kernel_name_of(thread),
+                                        python_name_of(thread, &taken->lives), (unsigned long long)thread->cpu);
         if (entry == NULL)
             Py_CLEAR(list);
         else

@@ -17,10 +17,11 @@ static int known_or_new(const char *kind, void *callback, int (*add)(void *callb
         if (number != NULL)
             PyDict_SetItemString(interpreter, key, number);
     }
-    int watcher = number != NULL ? (int)PyLong_AsLong(number) : -1;
+    int watcher = number != NULL ? (int)PyLong_AsLong(number) : WATCHERS_NONE;
     Py_XDECREF(number);
+    bool no_memory = watcher < 0 && PyErr_ExceptionMatches(PyExc_MemoryError);
     PyErr_Clear();
-    return watcher;
+    return no_memory ? WATCHERS_NO_MEMORY : watcher;
 }
 
 /* CPython's own functions that stop and start all other threads; both are there, or neither is called. */

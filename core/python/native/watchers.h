@@ -10,7 +10,10 @@
 
 #include <Python.h>
 
-/* The number of this interpreter's watcher with that callback; -1: none is free, or no memory. */
+#define WATCHERS_NONE (-1) /* is free */
+#define WATCHERS_NO_MEMORY (-2)
+
+/* The number of this interpreter's watcher with that callback, or one of these. */
 int watchers_code(PyCode_WatchCallback callback);
 int watchers_dict(PyDict_WatchCallback callback);
 

@@ -4,7 +4,7 @@ Every function may be called from any thread, and from foreign code that runs in
 audit hook, a finalizer or a signal handler.
 """
 
-from collections.abc import Buffer, Sequence
+from collections.abc import Buffer, Callable, Sequence
 from typing import Any, TypedDict
 
 REASONS: tuple[str, ...]
@@ -44,8 +44,8 @@ class NativeProfile(TypedDict):
     samples: Sequence[Buffer]
     """Records "=qqIiII": when seen first and last, nanoseconds since the start; thread, innermost node or -1, weight in ticks,
     flags."""
-    threads: list[tuple[int, str, str | None]]
-    """Native thread id, the kernel's name and the last that Python gave; None: not known. There may be fewer than sampled
+    threads: list[tuple[int, str, str | None, int]]
+    """Native thread id, the kernel's name and the last that Python gave; None: not known; nanoseconds of CPU time. There may be fewer than sampled
     threads, where there was no memory."""
     stats: NativeStats
 
@@ -58,6 +58,9 @@ class Recording:
         """Its buffers are the recording's own memory, which they keep. Raises MemoryError, and can be called again then."""
     def end_file(self, end: bytes) -> int:
         """Write this as the end of the session's file, once. Returns 0, or the errno for which the file lacks something."""
+
+    def delivered(self) -> None:
+        """Whoever stopped the session has its profile. A recording that ends before this is put back."""
 
 def start(
     interval_ns: int,
@@ -100,10 +103,26 @@ def signal_number() -> int:
     """The signal by which sessions of this process ask its threads to look at their stacks."""
 
 def pause() -> None:
-    """Before a fork: end the session's own thread, so that only the program's are left.
+    """Before a fork: end the session's own thread and that of `catch_termination`: only the program's are left.
 
     Pauses nest; they need no session.
     """
 
 def resume() -> None:
-    """After a fork, in the parent: the thread is back when each pause has been answered."""
+    """After a fork, in the parent: the threads are back when each pause has been answered."""
+
+def catch_termination(deliver: Callable[[], object]) -> None:
+    """Have the process die of SIGTERM or SIGHUP only after `deliver` was called, once, on a thread for that.
+
+    Only those of the two that have their default action now are taken, and none in the first process of a container, which
+    they would not end. What `signal.getsignal` says does not change. The session is stopped before the call. A second signal
+    of the two ends the process at once where it comes a second or more after the first. A forked child has its default
+    actions back. Raises RuntimeError where no thread can be started, and between a call and its
+    `release_termination`.
+    """
+
+def release_termination() -> None:
+    """Give them their default action back, where the program has not given them another; before the interpreter's end.
+
+    Does not return when one has come. Does nothing in a forked child.
+    """

@@ -11,10 +11,14 @@ import dataclasses
 import os
 import re
 import sys
+import threading
 from collections.abc import Sequence
-from typing import NoReturn, TextIO
+from typing import TYPE_CHECKING, NoReturn, TextIO
 
 from . import __version__, files, formats, launch, report, reporting, session
+
+if TYPE_CHECKING:
+    from .profiles import Frame, Profile
 
 _REFUSED = 2
 _LONGEST_NAME = 50  # characters of the program's name in a file name: 200 bytes at most, of 255
@@ -92,7 +96,9 @@ def _parser() -> argparse.ArgumentParser:
         "run",
         help="run a program under the profiler",
         usage="%(prog)s [-i MS] [-o FILE] [-f FORMAT] [--mode MODE] [--memory MB] [--recording FORM] (SCRIPT | -m MODULE) [ARGUMENT ...]",
-        description="Runs the program, then writes its profile and a summary. The exit status is the program's own.",
+        description="Runs the program, then writes its profile and a summary. The exit status is the program's own. "
+        "SIGTERM and SIGHUP, where the program leaves them alone, end it when the profile is written; os._exit, exec, "
+        "abort and SIGKILL leave none.",
         allow_abbrev=False,
     )
     run.add_argument(
@@ -210,15 +216,103 @@ def _checked_output(path: str) -> str:
 # --- the program and after it ----------------------------------------------------------------------------------------
 
 
+class Delivery:
+    """A run's one delivery of its profile, whether the program ends by itself or a signal ends it.
+
+    Both may be at it, on two threads: who comes second waits for the first, and delivers nothing.
+    """
+
+    def __init__(self, request: Request, speaker: Speaker) -> None:
+        """On the thread that runs the program, before it does."""
+        self._request = request
+        self._speaker = speaker
+        self._launchers = launch.calling_files()
+        self._lock = threading.Lock()
+        self._is_delivered: bool | None = None
+
+    def deliver(self) -> bool:
+        """Stop, save and say the summary; whether the profile is in its file. Raises KeyboardInterrupt."""
+        with self._lock:
+            if self._is_delivered is None:
+                self._is_delivered = False
+                self._is_delivered = self._stop_and_save()
+            return self._is_delivered
+
+    def _stop_and_save(self) -> bool:
+        try:
+            profile = self._ended()
+            if profile is None:
+                self._speaker.say("the program stopped the profiling session itself, so there is no profile to save")
+                return False
+            trimmed = profile.trimmed(self._is_launchers)
+            if self._request.settings.file is not None:
+                return self._say_file(trimmed)
+            failure = self._save_and_sum_up(trimmed)
+        except KeyboardInterrupt:
+            self._speaker.say("interrupted before the profile was saved")
+            raise
+        except MemoryError:
+            failure = "out of memory"
+        output = self._request.output
+        self._speaker.say(f"cannot save the profile to {output}: {failure}" if failure else f"saved to {output}")
+        return failure is None
+
+    def _ended(self) -> Profile | None:
+        try:
+            return session.end(self._request.settings)
+        except MemoryError:  # what was recorded is kept, and there may be memory without what the program held
+            return session.end(self._request.settings)
+
+    def _save_and_sum_up(self, profile: Profile) -> str | None:
+        """Why it cannot be saved. In this order: what is said may have to wait for who reads standard error."""
+        failure = None
+        try:
+            profile.save(self._request.output, self._request.format)
+        except OSError as error:
+            failure = error.strerror or str(error)
+        except MemoryError:
+            failure = "out of memory"
+        for line in report.lines(profile):
+            self._speaker.say(line)
+        return failure
+
+    def _say_file(self, profile: Profile) -> bool:
+        """The summary, and what became of the file that the session appended to; whether it is complete."""
+        output, error = self._request.output, profile.stats["file_error"]
+        for line in report.lines(profile):
+            self._speaker.say(line)
+        if error:
+            self._speaker.say(f"cannot complete {output}: {error}; what it has: spprof report {output}")
+        else:
+            self._speaker.say(f"saved to {output}; to read it: spprof report {output}")
+        return not error
+
+    def _is_launchers(self, frame: Frame) -> bool:
+        return frame.filename in self._launchers or launch.is_launcher_file(frame.filename)
+
+
 def _run(request: Request, speaker: Speaker) -> launch.Outcome:
     """How the program ended, with status 1 for one that ended well but whose profile could not be delivered."""
-    process = os.getpid()
+    delivery = Delivery(request, speaker)
     try:
         session.begin(request.settings)
     except RuntimeError as error:
         raise Refusal(str(error)) from None
     except OSError as error:
         raise Refusal(f"cannot write {request.output}: {error.strerror}; name another file with -o") from None
+    try:
+        session.catch_termination(delivery.deliver)
+    except RuntimeError as error:
+        session.end(request.settings)
+        raise Refusal(str(error)) from None
+    try:
+        return _run_program(request, delivery)
+    finally:
+        session.release_termination()
+
+
+def _run_program(request: Request, delivery: Delivery) -> launch.Outcome:
+    process = os.getpid()
     try:
         outcome = launch.run(request.program, request.arguments)
     except launch.NotRunnable as error:
@@ -228,47 +322,9 @@ def _run(request: Request, speaker: Speaker) -> launch.Outcome:
         return outcome
     launch.wait_for_threads()
     try:
-        is_delivered = _deliver(request, speaker)
+        is_delivered = delivery.deliver()
     except KeyboardInterrupt:
-        speaker.say("interrupted before the profile was saved")
         return launch.Outcome(1, is_interrupted=True)
     if is_delivered or outcome.status & 0xFF:  # all of it that the system passes on
         return outcome
     return dataclasses.replace(outcome, status=1)
-
-
-def _deliver(request: Request, speaker: Speaker) -> bool:
-    """Stop, save and say the summary; whether the profile is in its file."""
-    try:
-        profile = session.end(request.settings)
-    except MemoryError:
-        speaker.say("cannot make the profile: out of memory")
-        return False
-    if profile is None:
-        speaker.say("the program stopped the profiling session itself, so there is no profile to save")
-        return False
-    launchers = launch.calling_files()
-    profile = profile.trimmed(lambda frame: frame.filename in launchers or launch.is_launcher_file(frame.filename))
-    for line in report.lines(profile):
-        speaker.say(line)
-    if request.settings.file is not None:
-        return _say_file(request.output, profile.stats["file_error"], speaker)
-    try:
-        profile.save(request.output, request.format)
-    except OSError as error:
-        speaker.say(f"cannot save the profile to {request.output}: {error.strerror or error}")
-        return False
-    except MemoryError:
-        speaker.say(f"cannot save the profile to {request.output}: out of memory")
-        return False
-    speaker.say(f"saved to {request.output}")
-    return True
-
-
-def _say_file(output: str, error: str, speaker: Speaker) -> bool:
-    """What became of the file that the session appended to; whether it is complete."""
-    if error:
-        speaker.say(f"cannot complete {output}: {error}; what it has: spprof report {output}")
-    else:
-        speaker.say(f"saved to {output}; to read it: spprof report {output}")
-    return not error

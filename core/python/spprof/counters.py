@@ -28,7 +28,8 @@ class Stats(TypedDict):
     dropped: dict[str, int]
     """Ticks that gave no sample, by reason; every reason is there, mostly with 0."""
     samples: int
-    """Stacks recorded. Ticks that a thread missed are folded into a sample's weight, so this is at most `captured`."""
+    """Stacks taken. Ticks that a thread missed are folded into a sample's weight, so this is at most `captured`; equal stacks
+    are recorded as one `Sample`, so a profile has at most as many."""
     handler_runs: int
     threads: int
     """Threads sampled since the start."""

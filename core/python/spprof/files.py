@@ -14,7 +14,7 @@ def write_whole(path: str | os.PathLike[str], pieces: Iterable[str | bytes]) -> 
     """Replace the file at `path` (through symbolic links) by the pieces, text as UTF-8.
 
     Until all of it is on disk an earlier file stays as it was, and after any failure nothing new is left. An earlier
-    file's permissions are kept; a new file gets the usual ones. Raises OSError.
+    file's permissions are kept; a new file gets the usual ones. Raises OSError, MemoryError.
     """
     with replacement(path) as file:
         file.writelines(piece.encode() if isinstance(piece, str) else piece for piece in pieces)
@@ -29,7 +29,7 @@ def replacement(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     permissions = _permissions_of(target)
     temporary = os.path.join(os.path.dirname(target), f".spprof-{os.urandom(8).hex()}.tmp")
     try:
-        with open(temporary, "xb") as file:
+        with _opened(temporary) as file:
             yield file
             file.flush()
             if permissions is not None:
@@ -39,6 +39,14 @@ def replacement(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
         with suppress(FileNotFoundError):
             os.unlink(temporary)
         raise
+
+
+def _opened(path: str) -> BinaryIO:
+    """A new file. CPython calls it a RuntimeError where there is no memory for the lock of one."""
+    try:
+        return open(path, "xb")
+    except RuntimeError as error:
+        raise MemoryError(str(error)) from None
 
 
 def check_writable(path: str | os.PathLike[str]) -> None:

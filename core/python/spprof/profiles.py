@@ -74,6 +74,13 @@ class Profile:
         """Ticks by thread, node of the call tree, `detached` and `truncated`."""
         return self.tree.ticks_by_place()
 
+    def ticks_by_thread(self) -> list[int]:
+        """Captured ticks of each of `threads`."""
+        ticks = [0] * len(self.threads)
+        for (thread, *_), weight in self.tree.ticks_by_place().items():
+            ticks[thread] += weight
+        return ticks
+
     @cached_property
     def tree(self) -> CallTree:
         """The call tree that the records point into. Equal frames are one object."""

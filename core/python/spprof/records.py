@@ -32,11 +32,16 @@ ROOT = -1  # what an outermost frame has for its parent, and a stack without fra
 
 @dataclass(frozen=True, slots=True)
 class Thread:
-    """A thread that was sampled."""
+    """A thread that was sampled.
+
+    `cpu_s` is its part of the counter `watched_cpu_s`: CPU seconds from its birth, or the session's
+    start, to the last look at it.
+    """
 
     index: int
     native_id: int
     name: str
+    cpu_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +172,7 @@ class Records:
 
 
 def name_threads(
-    found: Sequence[tuple[int, str, str | None]],
+    found: Sequence[tuple[int, str, str | None, int]],
     living: Mapping[int, str],
     process_name: str,
     count: int = 0,
@@ -176,16 +181,16 @@ def name_threads(
 
     There are `count` at least: of those that there was no memory to find out about, nothing is.
 
-    `found` has the native id, the kernel's name, and Python's where it is known. Else it may be in
+    `found` has the native id, the kernel's name, Python's where it is known, and CPU time. Else it may be in
     `living`, by native id: the kernel uses ids again, so of several threads with one id only the
     last can be the living one. A kernel name equal to the process's was inherited and says nothing.
     """
-    last = {native_id: index for index, (native_id, _, _) in enumerate(found)}
+    last = {native_id: index for index, (native_id, _, _, _) in enumerate(found)}
     threads = []
-    for index, (native_id, kernel_name, name) in enumerate(found):
+    for index, (native_id, kernel_name, name, cpu_ns) in enumerate(found):
         if name is None:
             name = living.get(native_id) if last[native_id] == index else None
             name = name or (kernel_name if kernel_name != process_name else "")
-        threads.append(Thread(index, native_id, name or f"thread {native_id}"))
+        threads.append(Thread(index, native_id, name or f"thread {native_id}", cpu_ns / 1e9))
     threads.extend(Thread(index, 0, f"thread {index}, unknown") for index in range(len(found), count))
     return threads

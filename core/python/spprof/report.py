@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from .profiles import Profile
 
 _FUNCTIONS = 10
+_THREADS = 5
 _WIDTH = 100
 _WORTH_A_LINE = 0.01  # of the ticks
 _COARSE = 3  # ticks that one stack stands for, where the interval can be kept
@@ -50,6 +51,7 @@ def lines(profile: Profile) -> Iterator[str]:
             yield f"  {reason}: {MEANINGS.get(reason, 'a reason of another version')}"
     if stats["mode"] == "cpu" and stats["watched_cpu_s"]:
         yield _time_shares(stats)
+        yield from _threads(profile)
     if not stats["ticks"]:
         yield "nothing was due: the program used less than an interval; take a shorter one (--interval), or --mode wall"
     if stats["samples"] and stats["captured"] >= _COARSE * stats["samples"] and stats["mode"] == "cpu":
@@ -95,6 +97,20 @@ def _time_shares(stats: Stats) -> str:
     }
     told = ", ".join(f"{100 * share / process:.1f} % {what}" for what, share in shares.items() if share > 0)
     return f"{process:.2f} s of CPU time: {told}"
+
+
+def _threads(profile: Profile) -> Iterator[str]:
+    """Those with most CPU time, and how much of it is on stacks."""
+    used = sorted((thread for thread in profile.threads if thread.cpu_s), key=lambda thread: -thread.cpu_s)
+    if len(used) < 2:
+        return
+    shown = profile.ticks_by_thread()
+    for thread in used[:_THREADS]:
+        share = min(1, shown[thread.index] * profile.interval_ms / 1000 / thread.cpu_s)
+        yield f"{thread.cpu_s:>9.2f} s  {thread.name[:_WIDTH]}, {100 * share:.1f} % on stacks"
+    if len(used) > _THREADS:
+        rest = sum(thread.cpu_s for thread in used[_THREADS:])
+        yield f"{rest:>9.2f} s  of {_counted(len(used) - _THREADS, 'other thread')}"
 
 
 def _share(stats: Stats) -> str:

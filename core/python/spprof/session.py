@@ -245,6 +245,19 @@ def end(settings: Settings) -> Profile | None:
     return None if recording is None else _profile_of(recording)
 
 
+def catch_termination(deliver: Callable[[], object]) -> None:
+    """Have `deliver` called when SIGTERM or SIGHUP comes, before the process dies of it; see the native extension.
+
+    Raises RuntimeError where no thread can be started for that, or another run of this process waits for them.
+    """
+    _extension().catch_termination(deliver)
+
+
+def release_termination() -> None:
+    """Give the two signals back. Does not return when one has come: the process dies of it."""
+    _extension().release_termination()
+
+
 def _prepare_process() -> None:
     """What the process needs from its first session on; done twice, by threads at once, no harm.
 
@@ -260,26 +273,29 @@ def _prepare_process() -> None:
 
 def _stop_at_exit() -> None:
     """A session of another interpreter of the process goes on."""
-    if _latest is None:
+    recording = None if _latest is None else _native.stop(_latest)
+    if recording is None:
         return
-    recording = _native.stop(_latest)
-    if recording is not None and _latest.file is not None:
+    if recording.owner.file is not None:
         with suppress(MemoryError):
             _profile_of(recording)
+    recording.delivered()  # nobody takes it
 
 
 def _profile_of(recording: Recording) -> Profile:
     try:
-        return _made_profile(recording)
+        profile = _made_profile(recording)
     except MemoryError:
         _extension().put_back(recording)
         raise
+    recording.delivered()
+    return profile
 
 
 def _made_profile(recording: Recording) -> Profile:
     """Completes the session's file as well."""
     settings, native = recording.owner, recording.profile()
-    is_nameless = any(name is None for _, _, name in native["threads"])
+    is_nameless = any(name is None for _, _, name, _ in native["threads"])
     living = _living_threads() if is_nameless else {}
     threads = name_threads(native["threads"], living, _process_name(native), native["stats"]["threads"])
     if settings.file is not None:
@@ -306,7 +322,7 @@ def _living_threads() -> dict[int, str]:
 def _process_name(native: NativeProfile) -> str:
     """The kernel's name for the main thread, which other threads inherit; empty where that was not sampled."""
     main = os.getpid()
-    return next((name for native_id, name, _ in native["threads"] if native_id == main), "")
+    return next((name for native_id, name, _, _ in native["threads"] if native_id == main), "")
 
 
 class Profiled(Protocol[_Parameters, _Result_co]):

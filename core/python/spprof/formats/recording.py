@@ -102,8 +102,10 @@ def head(settings: Settings) -> bytes:
 
 
 def end_text(threads: Iterable[Thread]) -> bytes:
-    """What the last block of a file says: the names that are known at the end."""
-    return _text({"threads": [thread.name for thread in threads]})
+    """What the last block of a file says: names and CPU times of threads, which are known at the end."""
+    known = list(threads)
+    cpu_ns = [round(thread.cpu_s * 1e9) for thread in known]
+    return _text({"threads": [thread.name for thread in known], "cpu_ns": cpu_ns})
 
 
 def write(tree: CallTree) -> Iterator[bytes]:
@@ -161,6 +163,7 @@ class _Reader:
         self._order = _order_of(data)
         self._held = _Held()
         self._names: list[str] | None = None
+        self._cpu_ns: list[int] = []
 
     def contents(self) -> Contents:
         blocks = self._blocks()
@@ -225,7 +228,7 @@ class _Reader:
             case _Kind.COUNTERS:
                 held.stats = _stats_of(payload)
             case _Kind.END:
-                self._names = _names_of(payload)
+                self._names, self._cpu_ns = _end_of(payload)
             case _:
                 raise Unreadable(f"has a block of a kind that this version does not know ({kind}); take a newer one")
 
@@ -258,15 +261,15 @@ class _Reader:
         held = self._held
         _check_nodes(held)
         captured = _check_records(held)
-        found: list[tuple[int, str, str | None]] = [(tid, name, None) for tid, name in held.threads]
+        found: list[tuple[int, str, str | None, int]] = [(tid, name, None, 0) for tid, name in held.threads]
         if self._names is None:
             process = next((name for tid, name in held.threads if tid == settings.process_id), "")
             threads = name_threads(found, {}, process)
-        elif len(self._names) != len(found):
+        elif not len(self._names) == len(self._cpu_ns) == len(found):
             raise Unreadable("is damaged: it has not as many names as threads")
         else:
-            pairs = enumerate(zip(held.threads, self._names, strict=True))
-            threads = [Thread(index, tid, name) for index, ((tid, _), name) in pairs]
+            known = enumerate(zip(held.threads, self._names, self._cpu_ns, strict=True))
+            threads = [Thread(index, tid, name, cpu_ns / 1e9) for index, ((tid, _), name, cpu_ns) in known]
         native: NativeProfile = {
             "codes": held.codes,
             "nodes": _split(held.nodes, _NODE),
@@ -337,10 +340,13 @@ def _stats_of(payload: memoryview) -> NativeStats:
     return cast("NativeStats", {**numbers, "dropped": losses})
 
 
-def _names_of(payload: memoryview) -> list[str]:
+def _end_of(payload: memoryview) -> tuple[list[str], list[int]]:
+    """Names and CPU times of threads."""
     match _parsed(payload):
-        case {"threads": [*names]} if all(isinstance(name, str) for name in names):
-            return names
+        case {"threads": [*names], **others} if all(isinstance(name, str) for name in names):
+            cpu_ns = others.get("cpu_ns", [0] * len(names))
+            if isinstance(cpu_ns, list) and all(map(_is_count, cpu_ns)):
+                return names, cpu_ns
     raise Unreadable("is damaged: its end is none")
 
 
