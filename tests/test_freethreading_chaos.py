@@ -80,7 +80,8 @@ def act_on_six_processors():
     import time
 
     chaos = sys.argv[1]
-    sys.path[:0] = [chaos, os.path.join(os.path.dirname(chaos), "truth")]
+    stress = os.path.dirname(chaos)
+    sys.path[:0] = [chaos, os.path.join(stress, "truth"), os.path.dirname(stress)]
     from acting import Troupe, players_for
     from antagonists import ANTAGONISTS, Antagonist, make
     from crowd import size_of_crowd
