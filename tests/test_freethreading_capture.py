@@ -52,10 +52,11 @@ def test_time_is_of_the_work_and_not_of_the_wait_after_it(freethreaded):
 
 
 def test_threads_of_less_than_an_interval_have_the_ticks_that_their_time_is_worth(freethreaded):
-    """Each has used two fifths of one at its end. What it lost, before it was found and at its end, is counted."""
+    """Each has used two fifths of one at its end. What it lost, before it was found and at its end, is counted: usually half,
+    and more where the machine is busy. Were the first tick due after a whole interval, none had any."""
     found = freethreaded.run("short_lives", 60, 50, 20).json
     assert found["due"] / 2 <= found["stats"]["ticks"] <= 2 * found["due"]
-    assert found["shown"] >= found["due"] / 4
+    assert found["shown"] >= found["due"] / 8
 
 
 @pytest.mark.parametrize("why", ["system", "bound"])
