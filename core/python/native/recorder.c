@@ -305,11 +305,9 @@ static void take_threads(struct taken *taken) {
     }
 }
 
-/* Completes the session's file, but for its end. Detached. Names are taken before the counters, which say what they hold. */
+/* Completes the session's file, but for its end. Detached. */
 static void finish_file(struct taken *taken) {
     char text[COUNTERS_TEXT];
-    codes_name_living(present.codes, names_take_seen);
-    note_state(&taken->stats, present.recording, present.file);
     const struct recording_file_counters counters = counters_for_file(&taken->stats, text);
     recording_file_finish(present.file, &counters);
     note_state(&taken->stats, present.recording, present.file);
@@ -319,20 +317,19 @@ static void finish_file(struct taken *taken) {
 static void take_out(struct taken *taken) {
     PyThreadState *detached = PyEval_SaveThread();
     spprof_stop();
+    /* Until all are named, whoever dies leaves its names: the recording goes last. The counters say what names hold. */
+    codes_name_living(present.codes, names_take_seen);
     get_stats(&taken->stats);
     take_threads(taken);
     if (present.file != NULL)
         finish_file(taken);
     PyEval_RestoreThread(detached);
     thread_names_end(&taken->lives);
-    /* Until all are named, whoever dies leaves its names: the recording goes last. */
-    codes_name_living(present.codes, names_take_seen);
     taken->codes = present.codes;
     taken->recording = present.recording;
     taken->file = present.file;
     present.file = NULL;
     taken->owner = Py_NewRef(present.owner);
-    taken->stats.bytes = budget_used(&taken->recording->budget); /* with all names */
     present.last = taken->stats;
     set_present(NULL, NULL);
 }
