@@ -914,6 +914,17 @@ def test_summary_says_which_threads_used_the_time():
     ]
 
 
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [("", "2 times; it was later, and all is there"), ("No space", "2 times; the last time: No space")],
+)
+def test_summary_says_how_the_file_fared(error, told):
+    profile = make_profile()
+    assert not any("appended" in line for line in report.lines(profile))
+    profile.stats.update(file_failures=2, file_error=error)
+    assert any(line.endswith(told) for line in report.lines(profile))
+
+
 def test_summary_says_that_a_timeline_became_counts():
     native = collected(CODES, NODES, [(5, 0, 2, 1, 0)])
     native["stats"]["recording"] = 1

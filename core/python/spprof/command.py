@@ -12,13 +12,15 @@ import os
 import re
 import sys
 import threading
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, NoReturn, TextIO
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, NoReturn, TextIO, TypeVar
 
 from . import __version__, files, formats, launch, report, reporting, session
 
 if TYPE_CHECKING:
     from .profiles import Frame, Profile
+
+_Number = TypeVar("_Number", int, float)
 
 _REFUSED = 2
 _LONGEST_NAME = 50  # characters of the program's name in a file name: 200 bytes at most, of 255
@@ -98,7 +100,7 @@ def _parser() -> argparse.ArgumentParser:
         usage="%(prog)s [-i MS] [-o FILE] [-f FORMAT] [--mode MODE] [--memory MB] [--recording FORM] (SCRIPT | -m MODULE) [ARGUMENT ...]",
         description="Runs the program, then writes its profile and a summary. The exit status is the program's own. "
         "SIGTERM and SIGHUP, where the program leaves them alone, end it when the profile is written; os._exit, exec, "
-        "abort and SIGKILL leave none.",
+        "abort and SIGKILL leave a recording (-f recording), and no other.",
         allow_abbrev=False,
     )
     run.add_argument(
@@ -146,27 +148,24 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _interval(text: str) -> float:
-    try:
-        interval_ms = float(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of milliseconds") from None
-    try:
-        session.check_interval(interval_ms)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
-    return interval_ms
+    return _number(text, float, session.check_interval, "a number of milliseconds")
 
 
 def _memory(text: str) -> int:
+    return _number(text, int, session.check_memory, "a whole number of megabytes")
+
+
+def _number(text: str, parse: Callable[[str], _Number], check: Callable[[object], None], what: str) -> _Number:
+    """The number, which `check` has let pass."""
     try:
-        memory_mb = int(text)
+        number = parse(text)
     except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of megabytes") from None
+        raise argparse.ArgumentTypeError(f"{text!r} is not {what}") from None
     try:
-        session.check_memory(memory_mb)
+        check(number)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
-    return memory_mb
+    return number
 
 
 def _options(argv: Sequence[str]) -> argparse.Namespace:

@@ -61,7 +61,8 @@ def lines(profile: Profile) -> Iterator[str]:
         yield "the timeline took all its memory and became counts: samples have no order (--memory for more of it)"
     if stats["file_failures"]:
         often = _counted(stats["file_failures"], "time")
-        yield f"what was new could not be appended to the file {often}, and was later: {stats['file_error'] or 'all is there'}"
+        outcome = f"the last time: {stats['file_error']}" if stats["file_error"] else "it was later, and all is there"
+        yield f"what was new could not be appended to the file {often}; {outcome}"
     if stats["threads_refused"]:
         yield f"{_counted(stats['threads_refused'], 'thread')} could not be sampled when first found"
     if stats["ticks_in_progress"]:
